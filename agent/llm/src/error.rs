@@ -1,0 +1,61 @@
+//! What can go wrong with a model, in categories that a caller can act on.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Why a model gave no complete answer.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[error("{message}")]
+pub struct ModelError {
+    /// Category.
+    pub kind: ModelErrorKind,
+    /// What happened and what to do next. Never carries a key.
+    pub message: String,
+    /// When the provider wants to be asked again.
+    pub retry_after: Option<Duration>,
+}
+
+/// Categories of [`ModelError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelErrorKind {
+    /// The agent's own configuration is wrong: its URL, its key file.
+    Configuration,
+    /// The provider does not accept the agent's key.
+    Authentication,
+    /// The provider does not accept the request.
+    InvalidRequest,
+    /// The conversation is longer than the model can read.
+    ContextOverflow,
+    /// Too many requests or no quota left.
+    RateLimited,
+    /// The provider is overloaded or broken.
+    Overloaded,
+    /// No connection to the provider.
+    Unreachable,
+    /// The provider was silent for too long.
+    Timeout,
+    /// The answer broke off.
+    CutStream,
+    /// The answer is not what the protocol allows.
+    BadResponse,
+}
+
+impl ModelError {
+    /// An error of `kind`.
+    pub fn new(kind: ModelErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    /// Whether asking again may help, given that nothing of the answer has arrived.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self.kind,
+            ModelErrorKind::RateLimited | ModelErrorKind::Overloaded | ModelErrorKind::Unreachable
+        )
+    }
+}

@@ -1,0 +1,130 @@
+//! One tool of an MCP server: from a call to `tools/call` and from its result to text for the model.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use rmcp::{
+    model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode, ResourceContents},
+    service::ServiceError,
+};
+use serde_json::{Map, Value};
+
+use super::Link;
+use crate::tools::{ToolError, ToolErrorCode as Code, ToolExecutor, ToolInvokeRequest, ToolInvokeResponse};
+
+/// Runs one tool of a server.
+pub(super) struct McpTool {
+    pub(super) link: Arc<Link>,
+    /// Its name at the server.
+    pub(super) tool: String,
+    pub(super) deadline: Duration,
+}
+
+#[async_trait]
+impl ToolExecutor for McpTool {
+    async fn execute(
+        &self,
+        request: &ToolInvokeRequest,
+        arguments: Map<String, Value>,
+    ) -> Result<ToolInvokeResponse, ToolError> {
+        let Some(peer) = self.link.peer.load_full() else {
+            let message = "the MCP server of this tool is not connected at the moment; try again later";
+            return Err(request.error(Code::ExecutionFailed, message).retryable());
+        };
+        let params = CallToolRequestParams::new(self.tool.clone()).with_arguments(arguments);
+        match peer.call_tool_once(params).await {
+            Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => {
+                Ok(request.failure(text(&result)))
+            }
+            Ok(CallToolResponse::Complete(result)) => Ok(request.response(text(&result))),
+            Ok(_) => {
+                let message = "the tool asks for input or runs as a task; this agent supports neither";
+                Err(request.error(Code::ExecutionFailed, message))
+            }
+            Err(error) => Err(self.tool_error(request, error)),
+        }
+    }
+
+    fn deadline(&self, _: &Map<String, Value>) -> Duration {
+        self.deadline
+    }
+}
+
+impl McpTool {
+    fn tool_error(&self, request: &ToolInvokeRequest, error: ServiceError) -> ToolError {
+        match error {
+            ServiceError::McpError(error) if error.code == ErrorCode::INVALID_PARAMS => {
+                request.error(Code::InvalidArguments, error.message)
+            }
+            ServiceError::McpError(error) => request.error(Code::ExecutionFailed, error.message),
+            ServiceError::Timeout { .. } => request.error(Code::Timeout, error.to_string()),
+            ServiceError::TransportSend(_) | ServiceError::TransportClosed => {
+                self.link.broken.notify_one();
+                tracing::warn!("the connection to the MCP server broke: {error}");
+                let message = "the connection to the MCP server of this tool broke; try again later";
+                request.error(Code::ExecutionFailed, message).retryable()
+            }
+            other => request.error(Code::ExecutionFailed, other.to_string()),
+        }
+    }
+}
+
+/// The text of a result. What is no text is named, so that the model knows that there was something.
+fn text(result: &CallToolResult) -> String {
+    let blocks: Vec<_> = result.content.iter().map(block).collect();
+    match &result.structured_content {
+        Some(structured) if blocks.is_empty() => structured.to_string(),
+        _ => blocks.join("\n"),
+    }
+}
+
+fn block(block: &ContentBlock) -> String {
+    match block {
+        ContentBlock::Text(text) => text.text.clone(),
+        ContentBlock::Image(image) => format!("[an image of type {}, which is not shown]", image.mime_type),
+        ContentBlock::Audio(audio) => format!("[audio of type {}, which is not played]", audio.mime_type),
+        ContentBlock::ResourceLink(link) => format!("[resource {}: {}]", link.name, link.uri),
+        ContentBlock::Resource(embedded) => match &embedded.resource {
+            ResourceContents::TextResourceContents { text, .. } => text.clone(),
+            ResourceContents::BlobResourceContents { uri, .. } => {
+                format!("[binary resource {uri}, which is not shown]")
+            }
+            _ => "[a resource of a kind that is not known]".to_owned(),
+        },
+        _ => "[content of a kind that is not known]".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn t5_results_become_text() {
+        let cases = [
+            (
+                json!({ "content": [{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }] }),
+                "a\nb",
+            ),
+            (json!({ "content": [], "structuredContent": { "x": 1 } }), r#"{"x":1}"#),
+            (
+                json!({ "content": [{ "type": "text", "text": "a" }], "structuredContent": { "x": 1 } }),
+                "a",
+            ),
+            (
+                json!({ "content": [{ "type": "image", "data": "aGk=", "mimeType": "image/png" }] }),
+                "[an image of type image/png, which is not shown]",
+            ),
+            (
+                json!({ "content": [{ "type": "resource", "resource": { "uri": "x://y", "text": "inside" } }] }),
+                "inside",
+            ),
+        ];
+        for (result, expected) in cases {
+            let result = serde_json::from_value(result).unwrap();
+            assert_eq!(text(&result), expected);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Drives a turn: calls the model, runs the tools, and yields what happens.
+//!
+//! Everything of a turn runs inside the stream that is returned. Whoever drops it ends the model's answer and the tools.
+
+use std::{
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
+use rand::{Rng, distr::Alphanumeric};
+use rockbot_llm::{
+    Event, ModelError, Usage,
+    chat::{ChatRequest, Message, ToolCall},
+};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tracing::Instrument;
+
+use crate::{
+    Agent, RequestContext,
+    tools::{ToolInvokeRequest, ToolSet},
+    turn::{self, Delta, Finish, InvalidRequest, Setup, Step, Turn},
+};
+
+/// Tools of one round that run at the same time.
+const PARALLEL_TOOLS: usize = 8;
+/// Events that may wait for a slow client before the model has to wait as well.
+const BUFFER: usize = 16;
+
+/// What happens in a turn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TurnEvent {
+    /// The model has accepted the request. Comes first.
+    Started,
+    /// More of the answer.
+    Delta(Delta),
+    /// A tool of the agent starts.
+    ToolCall(ToolCall),
+    /// A tool of the agent has ended.
+    ToolResult(ToolResult),
+    /// What one round cost.
+    Usage(Usage),
+    /// The turn is over, for this reason in OpenAI's words. Comes last.
+    Finished(String),
+}
+
+/// The result of a tool of the agent, as the model reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolResult {
+    /// The call that it answers.
+    pub id: String,
+    /// Name of the tool.
+    pub name: String,
+    /// Text for the model.
+    pub content: String,
+    /// Whether it is a failure.
+    pub is_error: bool,
+}
+
+/// Why a turn did not come to its end.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum TurnError {
+    /// The model failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The turn took too long.
+    #[error("no answer within {0} s, this agent's limit (limits.requestTimeoutSeconds)")]
+    Timeout(u32),
+}
+
+impl Agent {
+    /// Answers `request`. Nothing happens before the stream is polled; it ends after the first error.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`] naming the field.
+    pub fn turn(
+        self: &Arc<Self>,
+        mut request: ChatRequest,
+        context: RequestContext,
+    ) -> Result<impl Stream<Item = Result<TurnEvent, TurnError>> + Send + use<>, InvalidRequest> {
+        request.messages = turn::restore(request.messages, |id| self.kept.find(id));
+        let tools = self.tools.snapshot();
+        let limits = &self.config.limits;
+        let setup = Setup {
+            instructions: &self.config.instructions,
+            tools: tools.values().map(|tool| tool.offer()).collect(),
+            max_rounds: limits.max_tool_rounds,
+            new_id: Box::new(new_id),
+        };
+        let turn = Turn::new(request, setup)?;
+        let (events, received) = mpsc::channel(BUFFER);
+        let driver = Driver {
+            agent: Arc::clone(self),
+            tools,
+            context,
+            events,
+        };
+        let seconds = limits.request_timeout_seconds;
+        let driven = tokio::time::timeout(Duration::from_secs(seconds.into()), driver.drive(turn));
+        let driven = driven.map(move |result| result.unwrap_or(Err(TurnError::Timeout(seconds))));
+        Ok(both(received, driven.in_current_span().boxed()))
+    }
+}
+
+/// Nine letters and digits: some providers accept no other identity of a call.
+fn new_id() -> String {
+    rand::rng().sample_iter(Alphanumeric).take(9).map(char::from).collect()
+}
+
+/// What `events` receives while `driver` runs, then its error, if any.
+fn both(
+    mut events: mpsc::Receiver<TurnEvent>,
+    driver: BoxFuture<'static, Result<(), TurnError>>,
+) -> impl Stream<Item = Result<TurnEvent, TurnError>> + Send {
+    let mut driver = driver.fuse();
+    let mut failure = None;
+    stream::poll_fn(move |context| {
+        if let Poll::Ready(Some(event)) = events.poll_recv(context) {
+            return Poll::Ready(Some(Ok(event)));
+        }
+        if let Poll::Ready(Err(error)) = driver.poll_unpin(context) {
+            failure = Some(error);
+        }
+        // The driver holds the sender: once it has ended, what it sent is received before the end is.
+        match events.poll_recv(context) {
+            Poll::Ready(Some(event)) => Poll::Ready(Some(Ok(event))),
+            Poll::Ready(None) => Poll::Ready(failure.take().map(Err)),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+}
+
+struct Driver {
+    agent: Arc<Agent>,
+    tools: Arc<ToolSet>,
+    context: RequestContext,
+    events: mpsc::Sender<TurnEvent>,
+}
+
+impl Driver {
+    async fn drive(self, mut turn: Turn) -> Result<(), TurnError> {
+        let mut step = Step::CallModel;
+        let mut started = false;
+        loop {
+            step = match step {
+                Step::CallModel => {
+                    let mut answer = self.agent.model.stream(turn.request()).await?;
+                    if !std::mem::replace(&mut started, true) {
+                        self.emit(TurnEvent::Started).await;
+                    }
+                    while let Some(event) = answer.next().await {
+                        self.on_event(&mut turn, event?).await;
+                    }
+                    turn.on_answer()
+                }
+                Step::RunTools(calls) => turn.on_results(self.run_tools(calls).await),
+                Step::Finish(finish) => {
+                    self.finish(finish).await;
+                    return Ok(());
+                }
+            };
+        }
+    }
+
+    async fn on_event(&self, turn: &mut Turn, event: Event) {
+        if let Event::Usage(usage) = &event {
+            self.emit(TurnEvent::Usage(usage.clone())).await;
+        }
+        if let Some(delta) = turn.on_event(event) {
+            self.emit(TurnEvent::Delta(delta)).await;
+        }
+    }
+
+    /// Runs calls side by side and gives back their results in the order of the calls.
+    async fn run_tools(&self, calls: Vec<ToolCall>) -> Vec<Message> {
+        stream::iter(calls)
+            .map(|call| self.run_tool(call))
+            .buffered(PARALLEL_TOOLS)
+            .collect()
+            .await
+    }
+
+    async fn run_tool(&self, call: ToolCall) -> Message {
+        self.emit(TurnEvent::ToolCall(call.clone())).await;
+        let request = ToolInvokeRequest {
+            tool_call_id: call.id,
+            tool_name: call.function.name,
+            arguments: call.function.arguments,
+            session_id: self.context.request_id.clone(),
+        };
+        let (content, is_error) = match self.agent.invoker.invoke(&self.tools, &request).await {
+            Ok(response) => (response.content, response.is_error),
+            Err(error) => (error.to_content(), true),
+        };
+        let ToolInvokeRequest {
+            tool_call_id: id,
+            tool_name: name,
+            ..
+        } = request;
+        let message = Message::tool_result(&id, &*content);
+        self.emit(TurnEvent::ToolResult(ToolResult {
+            id,
+            name,
+            content,
+            is_error,
+        }))
+        .await;
+        message
+    }
+
+    async fn finish(&self, finish: Finish) {
+        if let Some(hidden) = finish.hidden {
+            self.agent.kept.keep(hidden, Instant::now());
+        }
+        if let Some(remark) = finish.remark {
+            self.emit(TurnEvent::Delta(Delta::Content(remark))).await;
+        }
+        self.emit(TurnEvent::Finished(finish.reason)).await;
+    }
+
+    /// The receiver lives as long as the driver: both are parts of one stream.
+    async fn emit(&self, event: TurnEvent) {
+        let _ = self.events.send(event).await;
+    }
+}

@@ -1,0 +1,106 @@
+//! The one function through which every call of a tool goes, whoever asks for it.
+
+use std::time::Instant;
+
+use serde_json::{Map, Value};
+use tokio::time::timeout;
+use tracing::{Instrument, info_span};
+
+use super::{ToolError, ToolErrorCode, ToolInvokeRequest, ToolInvokeResponse, ToolSet};
+use crate::Metrics;
+
+/// Label of calls whose tool does not exist: a model may invent any number of names.
+const UNKNOWN: &str = "unknown";
+
+/// Runs calls of tools.
+#[derive(Clone)]
+pub struct Invoker {
+    metrics: Metrics,
+}
+
+impl Invoker {
+    /// An invoker that counts in `metrics`.
+    pub fn new(metrics: Metrics) -> Self {
+        Self { metrics }
+    }
+
+    /// Runs one call: finds the tool, checks the arguments, keeps the deadline, records a span and metrics.
+    ///
+    /// # Errors
+    /// [`ToolError`] with one of the four codes.
+    pub async fn invoke(&self, tools: &ToolSet, request: &ToolInvokeRequest) -> Result<ToolInvokeResponse, ToolError> {
+        let span = info_span!("execute_tool", tool = request.tool_name, call = request.tool_call_id);
+        let started = Instant::now();
+        let result = async {
+            let result = attempt(tools, request).await;
+            match &result {
+                Ok(response) => tracing::info!(is_error = response.is_error, "the tool answered"),
+                Err(error) => tracing::warn!(code = error.code.as_str(), "the tool gave no answer: {error}"),
+            }
+            result
+        }
+        .instrument(span)
+        .await;
+        let name = if tools.contains_key(&request.tool_name) {
+            &request.tool_name
+        } else {
+            UNKNOWN
+        };
+        self.metrics.tool_invoked(name, status(&result), started.elapsed());
+        result
+    }
+}
+
+async fn attempt(tools: &ToolSet, request: &ToolInvokeRequest) -> Result<ToolInvokeResponse, ToolError> {
+    let tool = tools.get(&request.tool_name).ok_or_else(|| not_found(tools, request))?;
+    let arguments = Value::Object(parse(request)?);
+    if let Some(complaint) = tool.complaint(&arguments) {
+        return Err(request.error(ToolErrorCode::InvalidArguments, complaint));
+    }
+    let Value::Object(arguments) = arguments else {
+        return Err(no_object(request));
+    };
+    let deadline = tool.executor.deadline(&arguments);
+    let result = timeout(deadline, tool.executor.execute(request, arguments)).await;
+    result.unwrap_or_else(|_| {
+        let message = format!("{} gave no answer within {} s", request.tool_name, deadline.as_secs());
+        Err(request.error(ToolErrorCode::Timeout, message))
+    })
+}
+
+/// Models write nothing at all, rather than `{}`, for a tool without arguments.
+fn parse(request: &ToolInvokeRequest) -> Result<Map<String, Value>, ToolError> {
+    if request.arguments.trim().is_empty() {
+        return Ok(Map::new());
+    }
+    match serde_json::from_str(&request.arguments) {
+        Ok(Value::Object(arguments)) => Ok(arguments),
+        Ok(_) => Err(no_object(request)),
+        Err(error) => Err(request.error(
+            ToolErrorCode::InvalidArguments,
+            format!("the arguments are no JSON: {error}"),
+        )),
+    }
+}
+
+fn no_object(request: &ToolInvokeRequest) -> ToolError {
+    request.error(ToolErrorCode::InvalidArguments, "the arguments must be a JSON object")
+}
+
+fn not_found(tools: &ToolSet, request: &ToolInvokeRequest) -> ToolError {
+    let names: Vec<_> = tools.keys().map(String::as_str).collect();
+    let message = format!(
+        "there is no tool {:?}; there are: {}",
+        request.tool_name,
+        names.join(", ")
+    );
+    request.error(ToolErrorCode::ToolNotFound, message)
+}
+
+fn status(result: &Result<ToolInvokeResponse, ToolError>) -> &'static str {
+    match result {
+        Ok(response) if response.is_error => "error",
+        Ok(_) => "ok",
+        Err(error) => error.code.as_str(),
+    }
+}

@@ -1,0 +1,97 @@
+//! What a request says: its body, with errors that name the field, and its headers.
+
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use rockbot_agent::RequestContext;
+use rockbot_llm::chat::ChatRequest;
+use tracing::{Span, field::Empty, info_span};
+use uuid::Uuid;
+
+use crate::error::ApiError;
+
+/// Identity of a request: taken from the client, or made, and always returned.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Asks for chunks that tell of tools while an answer is streamed.
+const TOOL_EVENTS: HeaderName = HeaderName::from_static("x-rockbot-tool-events");
+/// Longest value of a header that reaches the log.
+const LONGEST: usize = 128;
+
+/// Reads a body.
+pub(super) fn parse(body: &[u8]) -> Result<ChatRequest, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let request = serde_path_to_error::deserialize(&mut json).map_err(invalid)?;
+    json.end().map_err(|error| no_json(&error))?;
+    Ok(request)
+}
+
+fn invalid(error: serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+    let path = error.path().to_string();
+    let error = error.into_inner();
+    if !error.is_data() {
+        return no_json(&error);
+    }
+    let wrong = ApiError::new(StatusCode::BAD_REQUEST, "invalid_value", error.to_string());
+    if path == "." {
+        wrong
+    } else {
+        ApiError {
+            message: format!("{path}: {error}"),
+            ..wrong
+        }
+        .param(path)
+    }
+}
+
+fn no_json(error: &serde_json::Error) -> ApiError {
+    ApiError::new(
+        StatusCode::BAD_REQUEST,
+        "invalid_json",
+        format!("the request body is no JSON: {error}"),
+    )
+}
+
+/// Who asks, by the headers. They are for the log and grant nothing: anyone can send them.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) request_id: String,
+    pub(super) wants_tool_events: bool,
+    peer: String,
+    payer: String,
+    origin: String,
+    owner: String,
+}
+
+impl Caller {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let short = |text: &str| text.chars().take(LONGEST).collect::<String>();
+        let user =
+            |name: &'static str| text(&HeaderName::from_static(name)).map_or_else(|| "anonymous".to_owned(), short);
+        Self {
+            request_id: text(&REQUEST_ID).map_or_else(|| Uuid::new_v4().to_string(), short),
+            wants_tool_events: text(&TOOL_EVENTS) == Some("true"),
+            peer: user("x-user-id"),
+            payer: user("x-payment-user-id"),
+            origin: user("x-origin-user-id"),
+            owner: user("x-agent-owner-id"),
+        }
+    }
+
+    pub(super) fn context(&self) -> RequestContext {
+        RequestContext {
+            request_id: self.request_id.clone(),
+        }
+    }
+
+    /// The span of the request. It lives as long as anything that works for the request.
+    pub(super) fn span(&self) -> Span {
+        let Self {
+            request_id,
+            peer,
+            payer,
+            origin,
+            owner,
+            ..
+        } = self;
+        info_span!("request", agent = Empty, request_id, peer, payer, origin, owner)
+    }
+}

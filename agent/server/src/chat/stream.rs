@@ -1,0 +1,165 @@
+//! An answer as a stream of server-sent events, exactly as OpenAI's SDKs expect it.
+//!
+//! The first chunk says who speaks, all chunks share id, time and model, `[DONE]` ends the stream, also after an error.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    http::HeaderName,
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event, KeepAlive},
+    },
+};
+use futures::{Stream, StreamExt, stream};
+use rockbot_agent::{TurnError, TurnEvent, turn::Delta};
+use rockbot_llm::Usage;
+
+use super::wire::{Chunk, ChunkChoice, ChunkDelta, Head, ToolEvent};
+use crate::{error::ApiError, record::Record};
+
+/// How often a comment keeps a silent connection alive, while tools run or a model thinks.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What the client asks for besides the answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    /// A last chunk with the usage.
+    pub(super) usage: bool,
+    /// Chunks that tell of the agent's tools.
+    pub(super) tool_events: bool,
+}
+
+/// Answers with a stream once the model has accepted the request; until then an error is an ordinary response.
+pub(super) async fn answer(
+    turn: impl Stream<Item = Result<TurnEvent, TurnError>> + Send + 'static,
+    head: Head,
+    options: Options,
+    mut record: Record,
+) -> Result<Response, ApiError> {
+    let mut turn = Box::pin(turn);
+    match turn.next().await {
+        Some(Ok(TurnEvent::Started)) => {}
+        Some(Err(error)) => return Err(error.into()).inspect_err(|error: &ApiError| record.fail(error.status)),
+        Some(Ok(_)) | None => return Err(ApiError::internal()).inspect_err(|error| record.fail(error.status)),
+    }
+    let mut writer = Writer { head, options, record };
+    let role = ChunkDelta {
+        role: Some("assistant"),
+        content: Some(String::new()),
+        ..ChunkDelta::default()
+    };
+    let first = writer.choice(role, None);
+    let rest = turn
+        .map(Some)
+        .chain(stream::once(async { None }))
+        .flat_map(move |event| {
+            let events = match event {
+                Some(Ok(event)) => writer.event(event),
+                Some(Err(error)) => [Some(writer.error(error)), None],
+                None => [Some(Event::default().data("[DONE]")), None],
+            };
+            stream::iter(events.into_iter().flatten())
+        });
+    let events = stream::iter([first]).chain(rest).map(Ok::<_, Infallible>);
+    let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    // Reverse proxies must pass each event on at once.
+    let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
+    Ok((unbuffered, sse).into_response())
+}
+
+/// Writes the events of one answer.
+struct Writer {
+    head: Head,
+    options: Options,
+    record: Record,
+}
+
+impl Writer {
+    /// What the client reads of `event`: nothing, one server-sent event, or the two that end an answer.
+    fn event(&mut self, event: TurnEvent) -> [Option<Event>; 2] {
+        let one = match event {
+            TurnEvent::Started => None,
+            TurnEvent::Delta(delta) => Some(self.choice(chunk_delta(delta), None)),
+            TurnEvent::Usage(usage) => {
+                self.record.add(&usage);
+                None
+            }
+            TurnEvent::ToolCall(call) => self.tool_event(ToolEvent::call(&call)),
+            TurnEvent::ToolResult(result) => self.tool_event(ToolEvent::result(&result)),
+            TurnEvent::Finished(reason) => {
+                self.record.succeed();
+                return [Some(self.choice(ChunkDelta::default(), Some(reason))), self.usage()];
+            }
+        };
+        [one, None]
+    }
+
+    /// The response has begun, so the error comes as an event; both SDKs raise it.
+    fn error(&mut self, error: TurnError) -> Event {
+        let error = ApiError::from(error);
+        self.record.fail(error.status);
+        Event::default().data(error.body().to_string())
+    }
+
+    fn choice(&self, delta: ChunkDelta, finish_reason: Option<String>) -> Event {
+        let choices = [ChunkChoice {
+            index: 0,
+            delta,
+            finish_reason,
+        }];
+        self.chunk(&choices, self.options.usage.then_some(None), None)
+    }
+
+    fn usage(&self) -> Option<Event> {
+        let usage = self.record.usage().filter(|_| self.options.usage)?;
+        Some(self.chunk(&[], Some(Some(usage)), None))
+    }
+
+    /// Clients that do not know the field see an empty delta.
+    fn tool_event(&self, event: ToolEvent<'_>) -> Option<Event> {
+        let choices = [ChunkChoice {
+            index: 0,
+            delta: ChunkDelta::default(),
+            finish_reason: None,
+        }];
+        self.options
+            .tool_events
+            .then(|| self.chunk(&choices, self.options.usage.then_some(None), Some(event)))
+    }
+
+    fn chunk(&self, choices: &[ChunkChoice], usage: Option<Option<&Usage>>, rockbot: Option<ToolEvent<'_>>) -> Event {
+        let Head { id, created, model } = &self.head;
+        let object = "chat.completion.chunk";
+        let chunk = Chunk {
+            id,
+            object,
+            created: *created,
+            model,
+            choices,
+            usage,
+            rockbot,
+        };
+        // Nothing in a chunk can fail to become JSON.
+        Event::default().json_data(chunk).unwrap_or_default()
+    }
+}
+
+fn chunk_delta(delta: Delta) -> ChunkDelta {
+    let empty = ChunkDelta::default();
+    match delta {
+        Delta::Content(text) => ChunkDelta {
+            content: Some(text),
+            ..empty
+        },
+        Delta::Reasoning(text) => ChunkDelta {
+            reasoning_content: Some(text),
+            ..empty
+        },
+        Delta::ToolCall(call) => ChunkDelta {
+            tool_calls: Some([call.into()]),
+            ..empty
+        },
+        Delta::Extra(extra) => ChunkDelta { extra, ..empty },
+    }
+}

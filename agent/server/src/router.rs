@@ -1,0 +1,64 @@
+//! Every route of the server. Fixed routes win over an agent of the same name.
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{Method, StatusCode, Uri},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
+
+use crate::{Server, chat, error::ApiError, info};
+
+/// Longest silence of a client in the middle of its request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// All routes of an agent server.
+pub fn router(server: Arc<Server>) -> Router {
+    Router::new()
+        .route("/", get(info::root))
+        .route("/health", get(info::health))
+        .route("/ready", get(info::ready))
+        .route("/live", get(info::live))
+        .route("/metrics", get(info::metrics))
+        .route("/v1/models", get(info::models))
+        .route("/v1/models/{id}", get(info::model))
+        .route("/v1/chat/completions", post(chat::by_model))
+        .route("/v1/chat/completions/", post(chat::by_model))
+        .route("/{agent}", get(info::agent))
+        .route("/{agent}/", get(info::agent))
+        .route("/{agent}/chat/completions", post(chat::by_path))
+        .route("/{agent}/chat/completions/", post(chat::by_path))
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(chat::MAX_BODY))
+        .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(server)
+}
+
+async fn no_route(uri: Uri) -> ApiError {
+    let message = format!("there is nothing at {}; GET / lists the endpoints", uri.path());
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    let message = format!(
+        "{} does not answer to {method}; chat completions want POST, all else GET",
+        uri.path()
+    );
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+}
+
+/// A panic costs its own request and no other; what it said goes to the log alone.
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let said = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!("a request panicked: {}", said.unwrap_or("without words"));
+    ApiError::internal().into_response()
+}

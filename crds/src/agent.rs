@@ -1,0 +1,299 @@
+//! `Agent`: a model with instructions and tools, behind an OpenAI-compatible endpoint.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube_derive::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Resources;
+
+/// What the agent is and what it may do.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "rockbot.dev",
+    version = "v1alpha1",
+    kind = "Agent",
+    plural = "agents",
+    namespaced,
+    status = "AgentStatus",
+    derive = "PartialEq",
+    category = "rockbot",
+    doc = "An AI agent: a model with instructions and tools, served as an OpenAI-compatible endpoint by pods that hold no permissions.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Model", type_ = "string", json_path = ".status.model"),
+    printcolumn(name = "Tools", type_ = "string", json_path = ".status.tools"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$')").message(
+        "metadata.name must be at most 50 lower-case letters, digits and hyphens, starting and ending with a letter or digit"
+    ),
+    validation = Rule::new("!(self.metadata.name in ['health', 'live', 'metrics', 'ready', 'v1'])").message(
+        "metadata.name is a fixed route of the agent's server; health, live, metrics, ready and v1 cannot be agents"
+    ),
+    crates(kube = "::kube_derive", kube_core = "::kube_core"),
+    attr = r#"x_kube(crates(kube_core = "::kube_core"))"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentSpec {
+    /// What the agent is for, in a sentence. Other agents and their models read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub description: Option<String>,
+    /// System prompt: who the agent is and how it should answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65536))]
+    pub instructions: Option<String>,
+    /// The model that the agent thinks with.
+    pub model: Model,
+    /// Tools that the agent may use. A block that is absent is off.
+    #[serde(default)]
+    pub tools: Tools,
+    /// Bounds of one request.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Number of pods.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 100))]
+    pub replicas: i32,
+    /// CPU and memory of each pod. Defaults to requests of 10m and 16Mi, and a memory limit of 128Mi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// Image to run instead of the one that the operator was installed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^\S+$"))]
+    pub image: Option<String>,
+    /// The Service in front of the pods.
+    #[serde(default)]
+    pub service: Service,
+}
+
+/// Which model to call, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    { "rule": "self.provider != 'OpenAI' || has(self.name)", "message": "name is required when provider is OpenAI" },
+    {
+        "rule": "self.provider != 'Demo' || !has(self.baseUrl)",
+        "message": "baseUrl must be absent when provider is Demo: it calls no server",
+    },
+    {
+        "rule": "self.provider != 'Demo' || !has(self.apiKey)",
+        "message": "apiKey must be absent when provider is Demo: it needs no key",
+    },
+]))]
+pub struct Model {
+    /// How the model is spoken to. `OpenAI` is OpenAI or any server compatible with its chat completions; `Demo` is a small
+    /// deterministic model inside the agent, for trying things out without a key.
+    pub provider: Provider,
+    /// Name of the model as its provider knows it. Required with `OpenAI`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub name: Option<String>,
+    /// URL up to and excluding `/chat/completions`. Defaults to OpenAI's own, `https://api.openai.com/v1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"))]
+    pub base_url: Option<String>,
+    /// Where the API key is. Absent for servers that ask for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<ApiKey>,
+    /// Sampling temperature of requests that set none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 2.0))]
+    pub temperature: Option<f64>,
+    /// Nucleus sampling of requests that set none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub top_p: Option<f64>,
+    /// Most tokens to generate for requests that set no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_tokens: Option<i32>,
+    /// Longest silence of the provider in seconds: until its first byte and between any two of them.
+    #[serde(default = "model_timeout")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub timeout_seconds: i32,
+}
+
+/// Providers of models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Provider {
+    /// OpenAI's chat completions.
+    OpenAI,
+    /// A deterministic model inside the agent.
+    Demo,
+}
+
+/// A key that the provider asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKey {
+    /// Secret of the agent's namespace. It is mounted as a file; a changed key is used from then on, without a restart.
+    pub secret_key_ref: SecretKeyRef,
+}
+
+/// One key of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Key in the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}
+
+/// Tools of an agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tools {
+    /// `execute_python_script`: Python that the model writes, each run in a new pod without a network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scripts: Option<Scripts>,
+    /// Tools of MCP servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<Mcp>,
+}
+
+/// Settings of `execute_python_script`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Scripts {
+    /// Seconds that a script may run when the model names no deadline.
+    #[serde(default = "script_timeout")]
+    #[schemars(range(min = 1, max = 300))]
+    pub timeout_seconds: i32,
+}
+
+/// MCP servers of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Mcp {
+    /// Servers whose tools the agent may call. Each tool is offered as `SERVER__TOOL`.
+    #[schemars(length(min = 1, max = 32))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub servers: Vec<McpServerRef>,
+}
+
+/// An McpServer that the agent uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct McpServerRef {
+    /// Name of an McpServer in the agent's namespace.
+    #[schemars(length(min = 1, max = 50), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The only tools of the server that this agent may call. All that the server allows, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 128)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub allowed_tools: Option<Vec<String>>,
+}
+
+/// Bounds of one request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Limits {
+    /// Rounds of tool calls before the agent must answer.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_tool_rounds: i32,
+    /// Seconds that one request may take in all.
+    #[schemars(range(min = 1, max = 3600))]
+    pub request_timeout_seconds: i32,
+}
+
+/// The Service in front of an agent's pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Service {
+    /// Who can reach it: the cluster, through a port of each node too, or through a load balancer too.
+    #[serde(rename = "type")]
+    pub type_: ServiceType,
+    /// Port of the Service.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// Annotations of the Service.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Types of Services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ServiceType {
+    /// An address inside the cluster.
+    ClusterIP,
+    /// Also a port of every node.
+    NodePort,
+    /// Also a load balancer outside the cluster.
+    LoadBalancer,
+}
+
+/// What became of an Agent. Written by the operator alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentStatus {
+    /// Generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`; `ResolvedRefs` when the agent names other resources; `Reconciling` and `Stalled` while they are true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Where the agent answers inside the cluster: append `/chat/completions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The model, for a person to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The tools, for a person to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<String>,
+    /// Pods that exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Pods that can answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_replicas: Option<i32>,
+    /// Labels that select the pods, as `kubectl scale` and autoscalers want them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_tool_rounds: 12,
+            request_timeout_seconds: 300,
+        }
+    }
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self {
+            type_: ServiceType::ClusterIP,
+            port: 8080,
+            annotations: BTreeMap::new(),
+        }
+    }
+}
+
+fn one() -> i32 {
+    1
+}
+
+fn model_timeout() -> i32 {
+    120
+}
+
+fn script_timeout() -> i32 {
+    30
+}

@@ -1,0 +1,203 @@
+//! The definitions are generated from the types, every example is valid, and what must be refused is refused with a
+//! message that names it.
+
+use std::{fs, path::PathBuf};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::core::cel::Validator;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{definitions, to_yaml};
+
+fn folder(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn schema_of(definition: &CustomResourceDefinition) -> Value {
+    let version = &definition.spec.versions[0];
+    serde_json::to_value(version.schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap()).unwrap()
+}
+
+/// What the API server would say against `object`: bounds and types first, then rules.
+fn complaints(object: &Value) -> Vec<String> {
+    let kind = object["kind"].as_str().unwrap();
+    let definitions = definitions();
+    let definition = definitions
+        .iter()
+        .find(|definition| definition.spec.names.kind == kind)
+        .unwrap();
+    let schema = schema_of(definition);
+    let mut object = object.clone();
+    let mut found = Vec::new();
+    unknown_fields(&schema, &object, "", &mut found);
+    set_defaults(&schema, &mut object);
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    found.extend(
+        validator
+            .iter_errors(&object)
+            .map(|error| format!("{}: {error}", error.instance_path())),
+    );
+    if let Err(errors) = Validator::new().validate(&schema, &object, None) {
+        found.push(errors.to_string());
+    }
+    found
+}
+
+/// kubectl refuses fields that a definition does not have.
+fn unknown_fields(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
+    if let (Some(properties), Some(fields)) = (schema["properties"].as_object(), value.as_object()) {
+        for (name, value) in fields
+            .iter()
+            .filter(|(name, _)| !["apiVersion", "kind", "metadata"].contains(&name.as_str()))
+        {
+            match properties.get(name) {
+                Some(schema) => unknown_fields(schema, value, &format!("{path}/{name}"), found),
+                None => found.push(format!("{path}/{name}: unknown field")),
+            }
+        }
+    }
+    for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+        unknown_fields(&schema["items"], value, &format!("{path}/{index}"), found);
+    }
+}
+
+/// The API server fills in defaults before it evaluates rules.
+fn set_defaults(schema: &Value, value: &mut Value) {
+    if let (Some(properties), Some(fields)) = (schema["properties"].as_object(), value.as_object_mut()) {
+        for (name, schema) in properties {
+            if let (Some(default), false) = (schema.get("default"), fields.contains_key(name)) {
+                fields.insert(name.clone(), default.clone());
+            }
+            if let Some(value) = fields.get_mut(name) {
+                set_defaults(schema, value);
+            }
+        }
+    }
+    for value in value.as_array_mut().into_iter().flatten() {
+        set_defaults(&schema["items"], value);
+    }
+}
+
+#[test]
+fn generated_definitions_are_those_of_the_types() {
+    let mut expected = Vec::new();
+    for definition in definitions() {
+        let name = format!("{}.yaml", definition.spec.names.plural);
+        let path = folder("generated").join(&name);
+        let yaml = to_yaml(&definition).unwrap();
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&path, &yaml).unwrap();
+        }
+        let found = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == yaml,
+            "{} is not what the types say; run the test again with UPDATE=1",
+            path.display()
+        );
+        expected.push(name);
+    }
+    for file in fs::read_dir(folder("generated")).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        assert!(
+            expected.contains(&name),
+            "crds/generated/{name} belongs to no definition; delete it"
+        );
+    }
+}
+
+#[test]
+fn every_example_is_valid() {
+    let mut seen = 0;
+    for file in fs::read_dir(folder("examples")).unwrap() {
+        let path = file.unwrap().path();
+        for document in serde_yaml::Deserializer::from_str(&fs::read_to_string(&path).unwrap()) {
+            let object = Value::deserialize(document).unwrap();
+            if object["apiVersion"] == "rockbot.dev/v1alpha1" {
+                assert_eq!(complaints(&object), Vec::<String>::new(), "{}", path.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 3, "no examples were found");
+}
+
+#[test]
+fn k1_a_wrong_agent_is_refused_with_its_field_or_the_reason() {
+    let demo = || json!({ "provider": "Demo" });
+    let long = "a".repeat(51);
+    for (name, spec, expected) in [
+        ("a", json!({ "model": demo(), "replicas": -1 }), "/spec/replicas"),
+        (
+            "a",
+            json!({ "model": { "provider": "Abacus" } }),
+            "/spec/model/provider",
+        ),
+        ("a", json!({ "model": { "provider": "OpenAI" } }), "name is required"),
+        (
+            "a",
+            json!({ "model": { "provider": "Demo", "baseUrl": "http://x/v1" } }),
+            "baseUrl must be absent",
+        ),
+        (
+            "a",
+            json!({ "model": { "provider": "Demo", "temperature": 9 } }),
+            "/spec/model/temperature",
+        ),
+        ("a", json!({ "modle": demo(), "model": demo() }), "/spec/modle"),
+        (
+            "a",
+            json!({ "model": demo(), "tools": { "scripts": { "timeoutSeconds": 301 } } }),
+            "timeoutSeconds",
+        ),
+        ("a", json!({ "description": "no model" }), "model"),
+        ("health", json!({ "model": demo() }), "fixed route"),
+        ("a.b", json!({ "model": demo() }), "metadata.name"),
+        (long.as_str(), json!({ "model": demo() }), "at most 50"),
+        (
+            "a",
+            json!({ "model": demo(), "resources": { "limits": { "cpu": "lots" } } }),
+            "/spec/resources/limits",
+        ),
+    ] {
+        is_refused("Agent", name, &spec, expected);
+    }
+}
+
+#[test]
+fn k2_a_wrong_mcp_server_is_refused_with_its_field_or_the_reason() {
+    let image = || json!({ "image": "a", "port": 1 });
+    for (spec, expected) in [
+        (json!({}), "exactly one"),
+        (
+            json!({ "http": image(), "remote": { "url": "https://x/" } }),
+            "exactly one",
+        ),
+        (json!({ "http": { "image": "a", "port": 0 } }), "/spec/http/port"),
+        (json!({ "remote": { "url": "ftp://x/" } }), "/spec/remote/url"),
+        (
+            json!({ "remote": { "url": "https://me:secret@x/" } }),
+            "/spec/remote/url",
+        ),
+        (
+            json!({ "remote": { "url": "https://x/" }, "egress": "Public" }),
+            "egress is about pods",
+        ),
+        (
+            json!({ "remote": { "url": "https://x/" }, "resources": {} }),
+            "resources are those of pods",
+        ),
+    ] {
+        is_refused("McpServer", "a", &spec, expected);
+    }
+}
+
+fn is_refused(kind: &str, name: &str, spec: &Value, expected: &str) {
+    let object =
+        json!({ "apiVersion": "rockbot.dev/v1alpha1", "kind": kind, "metadata": { "name": name }, "spec": spec });
+    let found = complaints(&object);
+    assert!(
+        found.iter().any(|text| text.contains(expected)),
+        "{kind} {spec}: {expected:?} is not in {found:?}"
+    );
+}

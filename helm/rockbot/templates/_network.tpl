@@ -1,0 +1,59 @@
+{{- /* Rules that several NetworkPolicies share. Each is an item of an `egress` or `ingress` list. */ -}}
+
+{{- /* Names are looked up at the cluster's DNS pods, or where networkPolicy.dnsCIDRs says. */ -}}
+{{- define "rockbot.egressDNS" -}}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: kube-system
+      podSelector:
+        matchLabels:
+          k8s-app: kube-dns
+    {{- range .Values.networkPolicy.dnsCIDRs }}
+    - ipBlock:
+        cidr: {{ . }}
+    {{- end }}
+  ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- end }}
+
+{{- /*
+The API server is not a pod, and its address is unknown here: without networkPolicy.apiServerCIDRs its ports are open to
+every destination. A rule without `to` also means the nodes themselves, which some engines exclude from every ipBlock.
+*/ -}}
+{{- define "rockbot.egressAPIServer" -}}
+- ports:
+    {{- range .Values.networkPolicy.apiServerPorts }}
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
+  {{- with .Values.networkPolicy.apiServerCIDRs }}
+  to:
+    {{- range . }}
+    - ipBlock:
+        cidr: {{ . }}
+    {{- end }}
+  {{- end }}
+{{- end }}
+
+{{- /*
+Agent pods of every namespace: who they are is their token's business, not the network's. And whoever scrapes metrics;
+both come to the one port that a service has.
+*/ -}}
+{{- define "rockbot.ingress" -}}
+- from:
+    - namespaceSelector: {}
+      podSelector:
+        matchLabels:
+          app.kubernetes.io/component: agent
+          app.kubernetes.io/managed-by: rockbot-operator
+    {{- with .Values.metrics.from }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  ports:
+    - port: 8080
+      protocol: TCP
+{{- end }}

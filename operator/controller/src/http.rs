@@ -1,0 +1,156 @@
+//! The HTTP API for agents, the probes and the metrics; served by every replica from its stores.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use rockbot_crds::Agent;
+use rockbot_identity::{Caller, IdentityError, Verifier};
+use rockbot_operator_api::{AgentList, AgentSummary, ErrorBody, ErrorDetail};
+use rockbot_operator_plan::{agent_url, tool_names};
+use tokio_util::sync::CancellationToken;
+
+use crate::watches::Stores;
+
+/// What answers are made from.
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub(crate) stores: Stores,
+    pub(crate) verifier: Verifier,
+    pub(crate) registry: Arc<Registry>,
+    /// Cancelled once the stores are filled.
+    pub(crate) ready: CancellationToken,
+}
+
+/// All routes.
+pub(crate) fn router(server: Server) -> Router {
+    Router::new()
+        .route("/v1/agents", get(list))
+        .route("/v1/agents/{namespace}/{name}", get(one))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(server)
+}
+
+async fn list(State(server): State<Server>, headers: HeaderMap) -> Result<Json<AgentList>, Refusal> {
+    let caller = server.caller(&headers).await?;
+    let is_near = |agent: &Agent| agent.metadata.namespace.as_ref() == Some(&caller.namespace);
+    let mut agents: Vec<_> = server
+        .stores
+        .agents
+        .state_filter(is_near)
+        .iter()
+        .map(|agent| summary(agent))
+        .collect();
+    agents.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(Json(AgentList { agents }))
+}
+
+async fn one(
+    State(server): State<Server>,
+    Path((namespace, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Json<AgentSummary>, Refusal> {
+    let caller = server.caller(&headers).await?;
+    if namespace != caller.namespace {
+        return Err(Refusal::Elsewhere { caller, namespace });
+    }
+    let found = server.stores.agents.get(&ObjectRef::new(&name).within(&namespace));
+    found
+        .map(|agent| Json(summary(&agent)))
+        .ok_or(Refusal::NotFound { namespace, name })
+}
+
+async fn ready(State(server): State<Server>) -> (StatusCode, &'static str) {
+    if server.ready.is_cancelled() {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the cluster has not been read yet\n")
+    }
+}
+
+async fn metrics(State(server): State<Server>) -> Response {
+    let mut text = String::new();
+    match encode(&mut text, &server.registry) {
+        Ok(()) => (
+            [(
+                CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            text,
+        )
+            .into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn summary(agent: &Agent) -> AgentSummary {
+    let (namespace, name) = (agent.namespace().unwrap_or_default(), agent.name_any());
+    let status = agent.status.as_ref();
+    AgentSummary {
+        url: agent_url(&namespace, &name, agent.spec.service.port),
+        description: agent.spec.description.clone().unwrap_or_default(),
+        tools: tool_names(agent),
+        ready: status
+            .and_then(|status| status.ready_replicas)
+            .is_some_and(|pods| pods > 0),
+        namespace,
+        name,
+    }
+}
+
+impl Server {
+    async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        self.verifier.authenticate(headers).await.map_err(Refusal::Identity)
+    }
+}
+
+/// Why a request gets no answer.
+enum Refusal {
+    Identity(IdentityError),
+    Elsewhere { caller: Caller, namespace: String },
+    NotFound { namespace: String, name: String },
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, message) = match self {
+            Self::Identity(error) => {
+                let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                (status, error.to_string())
+            }
+            Self::Elsewhere { caller, namespace } => (
+                StatusCode::FORBIDDEN,
+                format!("`{caller}` sees the agents of its own namespace, not those of `{namespace}`"),
+            ),
+            Self::NotFound { namespace, name } => (
+                StatusCode::NOT_FOUND,
+                format!("there is no agent `{name}` in `{namespace}`; GET /v1/agents lists all"),
+            ),
+        };
+        let code = match status {
+            StatusCode::UNAUTHORIZED => "unauthenticated",
+            StatusCode::FORBIDDEN => "forbidden",
+            StatusCode::NOT_FOUND => "not_found",
+            _ => "internal",
+        };
+        (
+            status,
+            Json(ErrorBody {
+                error: ErrorDetail {
+                    code: code.into(),
+                    message,
+                },
+            }),
+        )
+            .into_response()
+    }
+}

@@ -1,0 +1,59 @@
+//! Reconciles an Agent: look up what it names, validate, build, apply, report.
+
+use std::sync::Arc;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{
+    ResourceExt,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
+use rockbot_crds::{Agent, McpServer};
+use rockbot_operator_plan::{
+    Outcome, ResolvedServers, ValidAgent, agent_objects, agent_status, resolve, validate_agent,
+};
+
+use super::{ReconcileError, next};
+use crate::{
+    apply::apply,
+    context::Context,
+    write_status::{tell, write_status},
+};
+
+pub(super) async fn reconcile(agent: Arc<Agent>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    if agent.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let (outcome, servers) = match validate_agent(&agent) {
+        Ok(valid) => {
+            let servers = look_up(&context, &valid);
+            let objects = agent_objects(&valid, &servers, &context.shared.settings);
+            (apply(&context.shared, &agent.metadata, objects).await?, servers)
+        }
+        Err(invalid) => (Outcome::Invalid(invalid), ResolvedServers::default()),
+    };
+    let before = agent.status.as_ref();
+    let after = agent_status(&agent, &outcome, &servers, &now());
+    write_status(&context, &*agent, before, &after).await?;
+    let reported = before.map(|status| status.conditions.as_slice()).unwrap_or_default();
+    tell(&context, &*agent, reported, &after.conditions).await;
+    next(&outcome, None)
+}
+
+/// The MCP servers that an agent names, as the watch has them.
+fn look_up(context: &Context, agent: &ValidAgent) -> ResolvedServers {
+    let key = |name: &str| ObjectRef::<McpServer>::new(name).within(&agent.owner.namespace);
+    let found: Vec<_> = agent
+        .mcp_servers
+        .iter()
+        .filter_map(|(name, _)| context.shared.stores.mcp_servers.get(&key(name)))
+        .collect();
+    resolve(agent, |name| {
+        found.iter().find(|server| server.name_any() == name).map(AsRef::as_ref)
+    })
+}
+
+/// The time for conditions, in whole seconds, as Kubernetes writes it.
+pub(super) fn now() -> Time {
+    let now = Timestamp::now();
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}

@@ -1,0 +1,228 @@
+//! The children of an Agent.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{
+        ConfigMap, ConfigMapVolumeSource, Container, EnvVar, HTTPGetAction, KeyToPath, PodSpec, Probe,
+        ProjectedVolumeSource, SecretVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount,
+        VolumeProjection,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use rockbot_agent_config::FILE_NAME;
+use rockbot_crds::agent::{SecretKeyRef, ServiceType};
+use sha2::{Digest, Sha256};
+
+use super::{Objects, Parent, config::agent_config, network, pods};
+use crate::{
+    inputs::{ResolvedServers, Settings},
+    labels::{CONFIG_HASH, Component},
+    valid::{Model, ValidAgent},
+};
+
+/// Port that the agent's server listens on.
+pub(super) const PORT: i32 = 8080;
+/// File of an agent's pod with the key of its model.
+pub const API_KEY_FILE: &str = "/var/run/rockbot/secrets/model/api-key";
+
+const CONFIG_DIR: &str = "/etc/rockbot";
+const TOKEN_DIR: &str = "/var/run/rockbot/tokens";
+const MODEL_SECRET_DIR: &str = "/var/run/rockbot/secrets/model";
+const API_KEY: &str = "api-key";
+const OPERATOR: &str = "operator";
+const SCRIPTS_MANAGER: &str = "scripts-manager";
+/// Seconds that a pod has, beyond its longest request, to end.
+const SHUTDOWN_SECONDS: i64 = 10;
+
+/// The children of an Agent.
+pub fn agent_objects(agent: &ValidAgent, servers: &ResolvedServers, settings: &Settings) -> Objects {
+    let parent = Parent {
+        component: Component::Agent,
+        owner: &agent.owner,
+    };
+    let config = config_text(agent, servers);
+    let (type_, port, annotations) = &agent.service;
+    let mut service = parent.service(service_type(*type_), *port, PORT);
+    service.metadata.annotations = (!annotations.is_empty()).then(|| annotations.clone());
+    let hash = BTreeMap::from([(CONFIG_HASH.to_owned(), short_hash(&config))]);
+    Objects {
+        service_account: Some(parent.service_account()),
+        network_policy: Some(network::agent_policy(parent, agent, servers, settings)),
+        service: Some(service),
+        deployment: Some(pods::deployment(
+            parent,
+            agent.replicas,
+            Some(hash),
+            pod(parent, agent, settings),
+        )),
+        config_map: Some(ConfigMap {
+            metadata: parent.metadata(),
+            data: Some(BTreeMap::from([(FILE_NAME.to_owned(), config)])),
+            ..ConfigMap::default()
+        }),
+    }
+}
+
+fn config_text(agent: &ValidAgent, servers: &ResolvedServers) -> String {
+    // Serialising plain data to a string has no way to fail; an empty file would be refused by the agent at once.
+    serde_json::to_string_pretty(&agent_config(agent, servers)).unwrap_or_default()
+}
+
+fn short_hash(text: &str) -> String {
+    Sha256::digest(text)
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn service_type(type_: ServiceType) -> &'static str {
+    match type_ {
+        ServiceType::ClusterIP => "ClusterIP",
+        ServiceType::NodePort => "NodePort",
+        ServiceType::LoadBalancer => "LoadBalancer",
+    }
+}
+
+fn pod(parent: Parent<'_>, agent: &ValidAgent, settings: &Settings) -> PodSpec {
+    let volumes = volumes(parent, agent);
+    let container = Container {
+        name: "agent".into(),
+        image: Some(agent.image.clone().unwrap_or_else(|| settings.agent_image.clone())),
+        env: Some(environment(agent, settings)),
+        ports: Some(pods::http_port(PORT)),
+        resources: Some(pods::resources(agent.resources.as_ref(), ("16Mi", "128Mi"))),
+        volume_mounts: Some(volumes.iter().map(|(mount, _)| mount.clone()).collect()),
+        // An agent is up within a tenth of a second: asking every second shows it at once.
+        startup_probe: Some(Probe {
+            failure_threshold: Some(60),
+            ..probe("/ready", 1)
+        }),
+        readiness_probe: Some(Probe {
+            failure_threshold: Some(2),
+            ..probe("/ready", 2)
+        }),
+        liveness_probe: Some(Probe {
+            failure_threshold: Some(3),
+            ..probe("/health", 10)
+        }),
+        ..Container::default()
+    };
+    PodSpec {
+        containers: vec![container],
+        volumes: Some(volumes.into_iter().map(|(_, volume)| volume).collect()),
+        termination_grace_period_seconds: Some(i64::from(agent.request_timeout_seconds) + SHUTDOWN_SECONDS),
+        ..PodSpec::default()
+    }
+}
+
+fn environment(agent: &ValidAgent, settings: &Settings) -> Vec<EnvVar> {
+    let variable = |name: &str, value: String| EnvVar {
+        name: name.into(),
+        value: Some(value),
+        value_from: None,
+    };
+    let mut environment = vec![
+        variable("ROCKBOT_CONFIG", format!("{CONFIG_DIR}/{FILE_NAME}")),
+        variable("ROCKBOT_LISTEN", format!("0.0.0.0:{PORT}")),
+    ];
+    if agent.script_timeout_seconds.is_some() {
+        environment.extend([
+            variable("ROCKBOT_SCRIPTS_MANAGER_URL", settings.scripts_manager_url.clone()),
+            variable(
+                "ROCKBOT_SCRIPTS_MANAGER_TOKEN_FILE",
+                format!("{TOKEN_DIR}/{SCRIPTS_MANAGER}"),
+            ),
+        ]);
+    }
+    environment
+}
+
+fn probe(path: &str, period_seconds: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.into()),
+            port: IntOrString::Int(PORT),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        timeout_seconds: Some(2),
+        ..Probe::default()
+    }
+}
+
+fn volumes(parent: Parent<'_>, agent: &ValidAgent) -> Vec<(VolumeMount, Volume)> {
+    let config = Volume {
+        config_map: Some(ConfigMapVolumeSource {
+            name: parent.child_name(),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let mut volumes = vec![
+        mounted("config", CONFIG_DIR, config),
+        mounted("tokens", TOKEN_DIR, tokens(agent.script_timeout_seconds.is_some())),
+    ];
+    if let Model::OpenAI {
+        api_key: Some(SecretKeyRef { name, key }),
+        ..
+    } = &agent.model
+    {
+        let secret = SecretVolumeSource {
+            secret_name: Some(name.clone()),
+            items: Some(vec![KeyToPath {
+                key: key.clone(),
+                path: API_KEY.into(),
+                ..KeyToPath::default()
+            }]),
+            ..SecretVolumeSource::default()
+        };
+        let volume = Volume {
+            secret: Some(secret),
+            ..Volume::default()
+        };
+        volumes.push(mounted("model", MODEL_SECRET_DIR, volume));
+    }
+    volumes
+}
+
+/// Tokens that are worth nothing to the Kubernetes API: each has one of our services as its only audience.
+fn tokens(scripts: bool) -> Volume {
+    let token = |service: &str| VolumeProjection {
+        service_account_token: Some(ServiceAccountTokenProjection {
+            audience: Some(format!("rockbot-{service}")),
+            expiration_seconds: Some(3600),
+            path: service.to_owned(),
+            ..ServiceAccountTokenProjection::default()
+        }),
+        ..VolumeProjection::default()
+    };
+    let mut sources = vec![token(OPERATOR)];
+    if scripts {
+        sources.push(token(SCRIPTS_MANAGER));
+    }
+    Volume {
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(sources),
+            ..ProjectedVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+fn mounted(name: &str, path: &str, volume: Volume) -> (VolumeMount, Volume) {
+    let mount = VolumeMount {
+        name: name.into(),
+        mount_path: path.into(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    (
+        mount,
+        Volume {
+            name: name.into(),
+            ..volume
+        },
+    )
+}

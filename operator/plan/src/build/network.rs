@@ -1,0 +1,204 @@
+//! What pods may reach and be reached by.
+//!
+//! Engines disagree whether an `ipBlock` covers pods. These policies mean the same in all of them: pods are named by
+//! selectors, and only what is no pod by addresses. A Service's port says nothing about its pods' port, so rules for
+//! Services that are not ours name no port.
+
+use std::net::IpAddr;
+
+use k8s_openapi::{
+    api::networking::v1::{
+        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+        NetworkPolicyPort, NetworkPolicySpec,
+    },
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+};
+use rockbot_crds::mcp_server::Egress;
+
+use super::{Parent, agent::PORT};
+use crate::{
+    endpoint::{Endpoint, Reach},
+    inputs::{ResolvedServers, Route, Settings},
+    labels::{self, Component},
+    valid::{Model, ValidAgent},
+};
+
+/// Port of the operator's and the scripts manager's pods.
+const RELEASE_PORT: i32 = 8080;
+/// Networks that are not the public internet.
+const PRIVATE: [&str; 7] = [
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+];
+
+pub(super) fn agent_policy(
+    parent: Parent<'_>,
+    agent: &ValidAgent,
+    servers: &ResolvedServers,
+    settings: &Settings,
+) -> NetworkPolicy {
+    let callers = vec![
+        peer(None, Some(LabelSelector::default())),
+        peer(Some(labels::namespace(&settings.namespace)), None),
+        peer(Some(labels::select([labels::ACCESS])), None),
+    ];
+    let mut egress = vec![dns(settings), release_service("operator", settings)];
+    if agent.script_timeout_seconds.is_some() {
+        egress.push(release_service("scripts-manager", settings));
+    }
+    for server in servers.found() {
+        match &server.route {
+            Route::Pods { port } => {
+                let pods = peer(None, Some(labels::pods_of(Component::McpServer, &server.name)));
+                add(&mut egress, Some(to(vec![pods], vec![tcp(*port)])));
+            }
+            Route::Elsewhere(endpoint) => add(&mut egress, reaching(endpoint, settings)),
+        }
+    }
+    if let Model::OpenAI { endpoint, .. } = &agent.model {
+        add(&mut egress, reaching(endpoint, settings));
+    }
+    policy(parent, vec![from(callers, PORT)], egress)
+}
+
+pub(super) fn mcp_server_policy(parent: Parent<'_>, port: i32, egress: Egress, settings: &Settings) -> NetworkPolicy {
+    let callers = vec![
+        peer(None, Some(labels::all_of(Component::Agent))),
+        peer(
+            Some(labels::namespace(&settings.namespace)),
+            Some(labels::release_service("operator")),
+        ),
+    ];
+    let egress = match egress {
+        Egress::None => Vec::new(),
+        Egress::Public => vec![dns(settings), to(vec![public()], Vec::new())],
+    };
+    policy(parent, vec![from(callers, port)], egress)
+}
+
+fn policy(
+    parent: Parent<'_>,
+    ingress: Vec<NetworkPolicyIngressRule>,
+    egress: Vec<NetworkPolicyEgressRule>,
+) -> NetworkPolicy {
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(LabelSelector {
+            match_labels: Some(parent.selector()),
+            ..LabelSelector::default()
+        }),
+        policy_types: Some(vec!["Ingress".into(), "Egress".into()]),
+        ingress: Some(ingress),
+        egress: (!egress.is_empty()).then_some(egress),
+    };
+    NetworkPolicy {
+        metadata: parent.metadata(),
+        spec: Some(spec),
+    }
+}
+
+/// The rule that lets pods reach an endpoint, if it takes one.
+fn reaching(endpoint: &Endpoint, settings: &Settings) -> Option<NetworkPolicyEgressRule> {
+    let all_pods = || Some(LabelSelector::default());
+    let of_namespace = |name: &str| peer(Some(labels::namespace(name)), all_pods());
+    let to_public = |peers: Vec<NetworkPolicyPeer>| {
+        let extra = settings.model_egress_cidrs.iter().map(|cidr| block(cidr.clone()));
+        to(
+            peers.into_iter().chain([public()]).chain(extra).collect(),
+            vec![tcp(endpoint.port.into())],
+        )
+    };
+    Some(match &endpoint.reach {
+        Reach::Itself => return None,
+        Reach::OwnNamespace => to(vec![peer(None, all_pods())], Vec::new()),
+        Reach::Namespace(name) => to(vec![of_namespace(name)], Vec::new()),
+        Reach::Address(address) => to(vec![block(single(*address))], vec![tcp(endpoint.port.into())]),
+        Reach::Public => to_public(Vec::new()),
+        Reach::NamespaceOrPublic(name) => to_public(vec![of_namespace(name)]),
+    })
+}
+
+/// Adds a rule that is not there yet.
+fn add(rules: &mut Vec<NetworkPolicyEgressRule>, rule: Option<NetworkPolicyEgressRule>) {
+    rules.extend(rule.filter(|rule| !rules.contains(rule)));
+}
+
+fn dns(settings: &Settings) -> NetworkPolicyEgressRule {
+    let pods = peer(Some(labels::namespace("kube-system")), Some(labels::dns_pods()));
+    let peers = [pods]
+        .into_iter()
+        .chain(settings.dns_cidrs.iter().map(|cidr| block(cidr.clone())))
+        .collect();
+    to(peers, vec![port(53, "UDP"), port(53, "TCP")])
+}
+
+fn release_service(component: &str, settings: &Settings) -> NetworkPolicyEgressRule {
+    let pods = peer(
+        Some(labels::namespace(&settings.namespace)),
+        Some(labels::release_service(component)),
+    );
+    to(vec![pods], vec![tcp(RELEASE_PORT)])
+}
+
+fn public() -> NetworkPolicyPeer {
+    let except = Some(PRIVATE.iter().map(|&cidr| cidr.to_owned()).collect());
+    NetworkPolicyPeer {
+        ip_block: Some(IPBlock {
+            cidr: "0.0.0.0/0".into(),
+            except,
+        }),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+fn single(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("{address}/32"),
+        IpAddr::V6(address) => format!("{address}/128"),
+    }
+}
+
+fn block(cidr: String) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr, except: None }),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+fn peer(namespaces: Option<LabelSelector>, pods: Option<LabelSelector>) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        namespace_selector: namespaces,
+        pod_selector: pods,
+        ip_block: None,
+    }
+}
+
+fn from(peers: Vec<NetworkPolicyPeer>, port: i32) -> NetworkPolicyIngressRule {
+    NetworkPolicyIngressRule {
+        from: Some(peers),
+        ports: Some(vec![tcp(port)]),
+    }
+}
+
+fn to(peers: Vec<NetworkPolicyPeer>, ports: Vec<NetworkPolicyPort>) -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule {
+        to: Some(peers),
+        ports: (!ports.is_empty()).then_some(ports),
+    }
+}
+
+fn tcp(number: i32) -> NetworkPolicyPort {
+    port(number, "TCP")
+}
+
+fn port(number: i32, protocol: &str) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        port: Some(IntOrString::Int(number)),
+        protocol: Some(protocol.into()),
+        end_port: None,
+    }
+}

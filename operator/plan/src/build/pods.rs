@@ -1,0 +1,130 @@
+//! What all pods have in common: Pod Security `restricted`, no token for the API server, rollouts without a gap.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{
+            Capabilities, Container, ContainerPort, PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements,
+            SeccompProfile, SecurityContext,
+        },
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+use rockbot_crds::Resources;
+
+use super::Parent;
+
+/// The user that every container runs as.
+const USER: i64 = 65532;
+/// Seconds without progress after which a rollout counts as failed.
+const PROGRESS_DEADLINE_SECONDS: i32 = 180;
+
+/// A Deployment of `pod`, hardened.
+pub(super) fn deployment(
+    parent: Parent<'_>,
+    replicas: i32,
+    annotations: Option<BTreeMap<String, String>>,
+    pod: PodSpec,
+) -> Deployment {
+    let template = PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(parent.labels()),
+            annotations,
+            ..ObjectMeta::default()
+        }),
+        spec: Some(hardened(parent, pod)),
+    };
+    // A new pod serves before an old one goes.
+    let rolling = RollingUpdateDeployment {
+        max_surge: Some(IntOrString::Int(1)),
+        max_unavailable: Some(IntOrString::Int(0)),
+    };
+    let spec = DeploymentSpec {
+        replicas: Some(replicas),
+        revision_history_limit: Some(2),
+        progress_deadline_seconds: Some(PROGRESS_DEADLINE_SECONDS),
+        selector: LabelSelector {
+            match_labels: Some(parent.selector()),
+            ..LabelSelector::default()
+        },
+        strategy: Some(DeploymentStrategy {
+            type_: Some("RollingUpdate".into()),
+            rolling_update: Some(rolling),
+        }),
+        template,
+        ..DeploymentSpec::default()
+    };
+    Deployment {
+        metadata: parent.metadata(),
+        spec,
+        ..Deployment::default()
+    }
+}
+
+fn hardened(parent: Parent<'_>, pod: PodSpec) -> PodSpec {
+    PodSpec {
+        service_account_name: Some(parent.child_name()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".into(),
+                localhost_profile: None,
+            }),
+            ..PodSecurityContext::default()
+        }),
+        containers: pod.containers.into_iter().map(hardened_container).collect(),
+        ..pod
+    }
+}
+
+fn hardened_container(container: Container) -> Container {
+    Container {
+        image_pull_policy: Some("IfNotPresent".into()),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".into()]),
+                add: None,
+            }),
+            ..SecurityContext::default()
+        }),
+        ..container
+    }
+}
+
+/// The one port of a container.
+pub(super) fn http_port(port: i32) -> Vec<ContainerPort> {
+    vec![ContainerPort {
+        name: Some("http".into()),
+        container_port: port,
+        protocol: Some("TCP".into()),
+        ..ContainerPort::default()
+    }]
+}
+
+/// What the user asks for, or else `memory` of its defaults: request and limit.
+pub(super) fn resources(given: Option<&Resources>, memory: (&str, &str)) -> ResourceRequirements {
+    let quantities = |pairs: &[(&str, &str)]| {
+        let quantity = |(name, value): &(&str, &str)| ((*name).to_owned(), Quantity((*value).to_owned()));
+        Some(pairs.iter().map(quantity).collect::<BTreeMap<_, _>>())
+    };
+    let given = given.cloned().unwrap_or_default();
+    ResourceRequirements {
+        requests: given
+            .requests
+            .or_else(|| quantities(&[("cpu", "10m"), ("memory", memory.0)])),
+        limits: given.limits.or_else(|| quantities(&[("memory", memory.1)])),
+        claims: None,
+    }
+}

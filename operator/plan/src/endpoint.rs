@@ -1,0 +1,121 @@
+//! URLs that agents call, and what of the network an agent needs for each.
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+/// A URL of a model or an MCP server, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Host of the URL, as the network knows it.
+    pub reach: Reach,
+    /// Port of the URL.
+    pub port: u16,
+}
+
+/// Where a host is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// In the pod itself: no rule is needed.
+    Itself,
+    /// A Service of the caller's own namespace.
+    OwnNamespace,
+    /// A Service of a namespace.
+    Namespace(String),
+    /// An address.
+    Address(IpAddr),
+    /// A name of the public internet.
+    Public,
+    /// `a.b`: Service `a` of namespace `b` or a public name. The cluster's DNS decides, so both must be reachable.
+    NamespaceOrPublic(String),
+}
+
+impl Endpoint {
+    /// Takes a URL apart.
+    ///
+    /// # Errors
+    /// In words, when it is not an `http` or `https` URL with a host, or carries credentials.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let url = Url::parse(url).map_err(|error| format!("is not a URL: {error}"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(format!("has the scheme {:?}; allowed are http and https", url.scheme()));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("carries credentials; a URL is no place for a secret".into());
+        }
+        let port = url.port_or_known_default().unwrap_or(443);
+        let host = url.host().ok_or("has no host")?;
+        Ok(Self {
+            reach: reach(&host),
+            port,
+        })
+    }
+}
+
+fn reach(host: &Host<&str>) -> Reach {
+    let name = match *host {
+        Host::Ipv4(address) => return address_reach(address.into()),
+        Host::Ipv6(address) => return address_reach(address.into()),
+        Host::Domain(name) => name,
+    };
+    match name.trim_end_matches('.').split('.').collect::<Vec<_>>().as_slice() {
+        ["localhost"] => Reach::Itself,
+        [_] => Reach::OwnNamespace,
+        [_, namespace] => Reach::NamespaceOrPublic((*namespace).to_owned()),
+        [_, namespace, "svc"] | [_, namespace, "svc", ..] => Reach::Namespace((*namespace).to_owned()),
+        _ => Reach::Public,
+    }
+}
+
+fn address_reach(address: IpAddr) -> Reach {
+    if address.is_loopback() {
+        Reach::Itself
+    } else {
+        Reach::Address(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_where_the_cluster_would_find_it() {
+        for (url, reach, port) in [
+            ("https://api.openai.com/v1", Reach::Public, 443),
+            ("http://model.ns.svc:8080/v1", Reach::Namespace("ns".into()), 8080),
+            (
+                "http://model.ns.svc.cluster.local/v1",
+                Reach::Namespace("ns".into()),
+                80,
+            ),
+            (
+                "https://openrouter.ai/api/v1",
+                Reach::NamespaceOrPublic("ai".into()),
+                443,
+            ),
+            ("http://model/v1", Reach::OwnNamespace, 80),
+            ("http://10.0.0.7:11434/v1", Reach::Address([10, 0, 0, 7].into()), 11434),
+            (
+                "http://[2001:db8::1]:1/",
+                Reach::Address("2001:db8::1".parse().unwrap()),
+                1,
+            ),
+            ("http://localhost:1/", Reach::Itself, 1),
+            ("http://127.0.0.1:1/", Reach::Itself, 1),
+        ] {
+            assert_eq!(Endpoint::parse(url), Ok(Endpoint { reach, port }), "{url}");
+        }
+    }
+
+    #[test]
+    fn other_urls_are_refused_in_words() {
+        for (url, words) in [
+            ("ftp://x/", "scheme"),
+            ("http://a:b@x/", "credentials"),
+            ("x", "not a URL"),
+        ] {
+            assert!(Endpoint::parse(url).unwrap_err().contains(words), "{url}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What the operator decides: custom resources in, Kubernetes objects and status out.
+//!
+//! Nothing here awaits, reads a clock or talks to anybody, and nothing fails after validation: a `ValidAgent` can always
+//! be built. `rockbot dev` makes its configuration with the same functions.
+
+mod build;
+mod drift;
+mod endpoint;
+mod inputs;
+mod labels;
+mod names;
+mod ownership;
+mod retry;
+mod status;
+#[cfg(test)]
+mod tests;
+mod valid;
+mod validate;
+
+pub use build::{API_KEY_FILE, Objects, agent_config, agent_objects, mcp_server_objects};
+pub use drift::{is_up_to_date, seal};
+pub use endpoint::{Endpoint, Reach};
+pub use inputs::{Resolution, ResolvedServers, Server, Settings, resolve};
+pub use labels::MANAGED_SELECTOR;
+pub use names::{FIELD_MANAGER, agent_url, mcp_server_url};
+pub use ownership::{Ownership, ownership};
+pub use retry::backoff;
+pub use status::{
+    Discovered, Discovery, Outcome, Transition, agent_status, mcp_server_status, pods_are_ready, tool_names, transition,
+};
+pub use valid::{Model, Owner, Sampling, Transport, ValidAgent, ValidMcpServer};
+pub use validate::{Invalid, Problem, validate_agent, validate_mcp_server};

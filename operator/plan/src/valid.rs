@@ -1,0 +1,142 @@
+//! Resources that passed validation: nothing in here can be wrong, so whoever is given one need not check anything.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use rockbot_crds::{
+    Resources,
+    agent::{SecretKeyRef, ServiceType},
+    mcp_server::Egress,
+};
+
+use crate::endpoint::Endpoint;
+
+/// Whose children are built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owner {
+    /// Namespace of the resource and of all of its children.
+    pub namespace: String,
+    /// Name of the resource.
+    pub name: String,
+    /// The reference that makes the cluster delete the children with the resource.
+    pub reference: OwnerReference,
+}
+
+/// An Agent without mistakes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidAgent {
+    /// The resource itself.
+    pub owner: Owner,
+    /// What it is for.
+    pub description: String,
+    /// System prompt.
+    pub instructions: String,
+    /// The model and how to reach it.
+    pub model: Model,
+    /// Deadline of a script in seconds, when scripts are on.
+    pub script_timeout_seconds: Option<u32>,
+    /// Names of MCP servers, with the tools that this agent may call.
+    pub mcp_servers: Vec<(String, Option<Vec<String>>)>,
+    /// Rounds of tool calls of one request.
+    pub max_tool_rounds: u32,
+    /// Seconds of one request.
+    pub request_timeout_seconds: u32,
+    /// Pods.
+    pub replicas: i32,
+    /// CPU and memory of a pod.
+    pub resources: Option<Resources>,
+    /// Image of its own.
+    pub image: Option<String>,
+    /// Type, port and annotations of the Service.
+    pub service: (ServiceType, i32, BTreeMap<String, String>),
+}
+
+/// A model without contradictions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Model {
+    /// OpenAI's chat completions.
+    OpenAI {
+        /// Name that the provider knows.
+        name: String,
+        /// URL of the provider, and where that is.
+        base_url: Option<String>,
+        /// Where the provider is.
+        endpoint: Endpoint,
+        /// Secret with the key.
+        api_key: Option<SecretKeyRef>,
+        /// Settings of requests.
+        sampling: Sampling,
+    },
+    /// The model inside the agent.
+    Demo {
+        /// What to call it.
+        name: Option<String>,
+        /// Settings of requests.
+        sampling: Sampling,
+    },
+}
+
+/// Settings of requests to a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    /// Temperature.
+    pub temperature: Option<f64>,
+    /// Nucleus sampling.
+    pub top_p: Option<f64>,
+    /// Bound of generated tokens.
+    pub max_tokens: Option<u32>,
+    /// Longest silence in seconds.
+    pub timeout_seconds: u32,
+}
+
+/// An McpServer without mistakes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidMcpServer {
+    /// The resource itself.
+    pub owner: Owner,
+    /// Where the server is.
+    pub transport: Transport,
+    /// The only tools that agents may call.
+    pub allowed_tools: Option<Vec<String>>,
+    /// Seconds of one tool call.
+    pub tool_timeout_seconds: u32,
+}
+
+/// Where an MCP server is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Transport {
+    /// In pods.
+    Http {
+        /// Image of the server.
+        image: String,
+        /// Port that it listens on.
+        port: i32,
+        /// Path of the endpoint.
+        path: String,
+        /// What the pods may reach.
+        egress: Egress,
+        /// Pods.
+        replicas: i32,
+        /// CPU and memory of a pod.
+        resources: Option<Resources>,
+    },
+    /// Elsewhere.
+    Remote {
+        /// URL of the endpoint.
+        url: String,
+        /// Where that is.
+        endpoint: Endpoint,
+    },
+}
+
+impl ValidMcpServer {
+    /// URL of the server's endpoint.
+    pub fn url(&self) -> String {
+        match &self.transport {
+            Transport::Http { port, path, .. } => {
+                crate::names::mcp_server_url(&self.owner.namespace, &self.owner.name, *port, path)
+            }
+            Transport::Remote { url, .. } => url.clone(),
+        }
+    }
+}

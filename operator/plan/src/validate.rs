@@ -1,0 +1,287 @@
+//! The only place that refuses what a user wrote.
+//!
+//! The API server has already refused most of it; what is stored may be older than a rule, and `rockbot dev` reads
+//! manifests that no API server has seen. So every rule is here, too.
+
+use std::{collections::BTreeSet, fmt, ops::RangeInclusive};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube_core::Resource;
+use rockbot_crds::{
+    Agent, McpServer,
+    agent::{Model as ModelSpec, Provider},
+    mcp_server::{Egress, Http},
+};
+
+use crate::{
+    endpoint::Endpoint,
+    valid::{Model, Owner, Sampling, Transport, ValidAgent, ValidMcpServer},
+};
+
+/// Where a model is whose spec names no URL.
+const OPENAI: &str = "https://api.openai.com/v1";
+const RESERVED: [&str; 5] = ["health", "live", "metrics", "ready", "v1"];
+
+/// Everything that is wrong with a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid(pub Vec<Problem>);
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Path of the field.
+    pub field: String,
+    /// What is wrong with it, and what is allowed.
+    pub message: String,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Problem { field, message }) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(formatter, "{separator}{field} {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Checks an Agent.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn validate_agent(agent: &Agent) -> Result<ValidAgent, Invalid> {
+    let mut problems = Problems::default();
+    let spec = &agent.spec;
+    let owner = owner(agent, &mut problems);
+    if RESERVED.contains(&owner.name.as_str()) {
+        problems.add(
+            "metadata.name",
+            format!("is a fixed route of the agent's server: {}", RESERVED.join(", ")),
+        );
+    }
+    let scripts = spec.tools.scripts.as_ref();
+    let servers = spec
+        .tools
+        .mcp
+        .as_ref()
+        .map(|mcp| mcp.servers.as_slice())
+        .unwrap_or_default();
+    let mut seen = BTreeSet::new();
+    for server in servers.iter().filter(|server| !seen.insert(&server.name)) {
+        problems.add(
+            "spec.tools.mcp.servers",
+            format!("names {:?} twice; name each server once", server.name),
+        );
+    }
+    let limits = &spec.limits;
+    let model = model(&spec.model, &mut problems);
+    let (script_timeout_seconds, max_tool_rounds, request_timeout_seconds) = (
+        scripts.map(|scripts| problems.bounded("spec.tools.scripts.timeoutSeconds", scripts.timeout_seconds, 1..=300)),
+        problems.bounded("spec.limits.maxToolRounds", limits.max_tool_rounds, 1..=100),
+        problems.bounded(
+            "spec.limits.requestTimeoutSeconds",
+            limits.request_timeout_seconds,
+            1..=3600,
+        ),
+    );
+    problems.bounded("spec.replicas", spec.replicas, 0..=100);
+    problems.bounded("spec.service.port", spec.service.port, 1..=65535);
+    let Some(model) = model else {
+        return Err(problems.into_invalid());
+    };
+    problems.none_or(ValidAgent {
+        owner,
+        description: spec.description.clone().unwrap_or_default(),
+        instructions: spec.instructions.clone().unwrap_or_default(),
+        model,
+        script_timeout_seconds,
+        mcp_servers: servers
+            .iter()
+            .map(|server| (server.name.clone(), server.allowed_tools.clone()))
+            .collect(),
+        max_tool_rounds,
+        request_timeout_seconds,
+        replicas: spec.replicas,
+        resources: spec.resources.clone(),
+        image: spec.image.clone(),
+        service: (spec.service.type_, spec.service.port, spec.service.annotations.clone()),
+    })
+}
+
+/// Checks an McpServer.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn validate_mcp_server(server: &McpServer) -> Result<ValidMcpServer, Invalid> {
+    let mut problems = Problems::default();
+    let spec = &server.spec;
+    let owner = owner(server, &mut problems);
+    let transport = match (&spec.http, &spec.remote) {
+        (Some(http), None) => Some(in_pods(server, http, &mut problems)),
+        (None, Some(remote)) => {
+            if spec.egress != Egress::None {
+                problems.add(
+                    "spec.egress",
+                    "is about pods; a remote server has none, so it must be None".into(),
+                );
+            }
+            if spec.resources.is_some() {
+                problems.add("spec.resources", "are those of pods; a remote server has none".into());
+            }
+            let endpoint = problems.parsed("spec.remote.url", Endpoint::parse(&remote.url));
+            endpoint.map(|endpoint| Transport::Remote {
+                url: remote.url.clone(),
+                endpoint,
+            })
+        }
+        _ => {
+            problems.add("spec", "must have exactly one of http and remote".into());
+            None
+        }
+    };
+    let tool_timeout_seconds = problems.bounded("spec.toolTimeoutSeconds", spec.tool_timeout_seconds, 1..=3600);
+    let Some(transport) = transport else {
+        return Err(problems.into_invalid());
+    };
+    problems.none_or(ValidMcpServer {
+        owner,
+        transport,
+        allowed_tools: spec.allowed_tools.clone(),
+        tool_timeout_seconds,
+    })
+}
+
+fn in_pods(server: &McpServer, http: &Http, problems: &mut Problems) -> Transport {
+    problems.bounded("spec.http.port", http.port, 1..=65535);
+    problems.bounded("spec.replicas", server.spec.replicas, 0..=100);
+    if !http.path.starts_with('/') {
+        problems.add(
+            "spec.http.path",
+            format!("is {:?}; it must start with a slash", http.path),
+        );
+    }
+    Transport::Http {
+        image: http.image.clone(),
+        port: http.port,
+        path: http.path.clone(),
+        egress: server.spec.egress,
+        replicas: server.spec.replicas,
+        resources: server.spec.resources.clone(),
+    }
+}
+
+fn model(spec: &ModelSpec, problems: &mut Problems) -> Option<Model> {
+    for (field, value, most) in [
+        ("spec.model.temperature", spec.temperature, 2.0),
+        ("spec.model.topP", spec.top_p, 1.0),
+    ] {
+        if value.is_some_and(|value| !(0.0..=most).contains(&value)) {
+            problems.add(field, format!("must be between 0 and {most}"));
+        }
+    }
+    let sampling = Sampling {
+        temperature: spec.temperature,
+        top_p: spec.top_p,
+        max_tokens: spec
+            .max_tokens
+            .map(|tokens| problems.bounded("spec.model.maxTokens", tokens, 1..=10_000_000)),
+        timeout_seconds: problems.bounded("spec.model.timeoutSeconds", spec.timeout_seconds, 1..=3600),
+    };
+    match spec.provider {
+        Provider::Demo => {
+            for (field, given) in [("baseUrl", spec.base_url.is_some()), ("apiKey", spec.api_key.is_some())] {
+                if given {
+                    problems.add(
+                        &format!("spec.model.{field}"),
+                        "must be absent when provider is Demo".into(),
+                    );
+                }
+            }
+            Some(Model::Demo {
+                name: spec.name.clone(),
+                sampling,
+            })
+        }
+        Provider::OpenAI => {
+            let url = spec.base_url.as_deref().unwrap_or(OPENAI);
+            let endpoint = problems.parsed("spec.model.baseUrl", Endpoint::parse(url));
+            if spec.name.is_none() {
+                problems.add("spec.model.name", "is required when provider is OpenAI".into());
+            }
+            Some(Model::OpenAI {
+                name: spec.name.clone()?,
+                base_url: spec.base_url.clone(),
+                endpoint: endpoint?,
+                api_key: spec.api_key.as_ref().map(|key| key.secret_key_ref.clone()),
+                sampling,
+            })
+        }
+    }
+}
+
+fn owner<K: Resource<DynamicType = ()>>(object: &K, problems: &mut Problems) -> Owner {
+    let ObjectMeta {
+        name, namespace, uid, ..
+    } = object.meta().clone();
+    let name = name.unwrap_or_default();
+    let is_edge = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let fits = matches!(name.as_bytes(), [first, .., last] if is_edge(*first) && is_edge(*last))
+        || matches!(name.as_bytes(), [only] if is_edge(*only));
+    if !fits || name.len() > 50 || !name.bytes().all(|letter| is_edge(letter) || letter == b'-') {
+        let allowed = "at most 50 lower-case letters, digits and hyphens, starting and ending with a letter or digit";
+        problems.add("metadata.name", format!("is {name:?}; allowed are {allowed}"));
+    }
+    let reference = OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: name.clone(),
+        uid: uid.unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    };
+    Owner {
+        namespace: namespace.unwrap_or_else(|| "default".into()),
+        name,
+        reference,
+    }
+}
+
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, field: &str, message: String) {
+        self.0.push(Problem {
+            field: field.to_owned(),
+            message,
+        });
+    }
+
+    fn bounded(&mut self, field: &str, value: i32, range: RangeInclusive<i32>) -> u32 {
+        if !range.contains(&value) {
+            self.add(
+                field,
+                format!("is {value}; it must be between {} and {}", range.start(), range.end()),
+            );
+        }
+        u32::try_from(value).unwrap_or_default()
+    }
+
+    fn parsed<T>(&mut self, field: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|message| self.add(field, message)).ok()
+    }
+
+    fn into_invalid(self) -> Invalid {
+        Invalid(self.0)
+    }
+
+    fn none_or<T>(self, valid: T) -> Result<T, Invalid> {
+        if self.0.is_empty() {
+            Ok(valid)
+        } else {
+            Err(self.into_invalid())
+        }
+    }
+}

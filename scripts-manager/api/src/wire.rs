@@ -1,0 +1,177 @@
+//! Bodies of `POST /v1/scripts`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+/// Deadline of a script that names none (the tools document's default).
+pub const DEFAULT_TIMEOUT_SECONDS: u32 = 30;
+/// Longest deadline that a script may ask for.
+pub const MAX_TIMEOUT_SECONDS: u32 = 300;
+/// Longest script, in bytes of UTF-8.
+pub const MAX_SCRIPT_BYTES: usize = 1 << 20;
+/// Longest `input_data`, in bytes of its text (a string itself, anything else as JSON). It travels as an environment
+/// variable, and Linux refuses a single one beyond 128 KiB (`MAX_ARG_STRLEN`).
+pub const MAX_INPUT_BYTES: usize = 127 << 10;
+
+/// One script to run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScriptRequest {
+    /// Python source.
+    pub script: String,
+    /// Reaches the script as `ROCKBOT_INPUT`: a string as it is, any other JSON value as its JSON text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_data: Option<Value>,
+    /// Deadline in seconds, 1 to [`MAX_TIMEOUT_SECONDS`].
+    #[serde(default = "default_timeout")]
+    pub timeout_seconds: u32,
+}
+
+/// How a script ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScriptResult {
+    /// What the script wrote to standard output, invalid UTF-8 replaced.
+    pub stdout: String,
+    /// What the script wrote to standard error, invalid UTF-8 replaced.
+    pub stderr: String,
+    /// Exit status; 128 + signal number when a signal ended it, 124 when the deadline did (as `timeout(1)` has it).
+    pub exit_code: i32,
+    /// Wall time from the script's start to its end.
+    pub duration_ms: u64,
+    /// Whether the deadline ended it.
+    pub timed_out: bool,
+    /// Whether output beyond the cap was dropped.
+    pub truncated: bool,
+    /// Identity of this run and of the single-use sandbox that served it: the pod's name on a cluster.
+    pub script_id: String,
+}
+
+/// Why a script was not run to its end.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[error("{message}")]
+pub struct ScriptError {
+    /// Category, stable across versions.
+    pub code: ScriptErrorCode,
+    /// What happened and what to do next, for a person or a model.
+    pub message: String,
+    /// Whether the script certainly did not start, so that asking again cannot run it twice.
+    pub retryable: bool,
+    /// Seconds after which asking again makes sense, when known.
+    pub retry_after_seconds: Option<u64>,
+}
+
+/// Categories of [`ScriptError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScriptErrorCode {
+    /// The request is malformed or out of bounds.
+    InvalidRequest,
+    /// No valid token for this service.
+    Unauthenticated,
+    /// The token is valid, but its owner may not do this.
+    Forbidden,
+    /// Queue full; ask again later.
+    Overloaded,
+    /// No sandbox could be had.
+    SandboxUnavailable,
+    /// The sandbox was lost while the script ran.
+    SandboxLost,
+    /// Something in the service itself.
+    Internal,
+}
+
+/// Body of every response with an error status.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The error.
+    pub error: ErrorDetail,
+}
+
+/// The error inside [`ErrorBody`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorDetail {
+    /// See [`ScriptError::code`].
+    pub code: ScriptErrorCode,
+    /// See [`ScriptError::message`].
+    pub message: String,
+    /// See [`ScriptError::retryable`].
+    #[serde(default)]
+    pub retryable: bool,
+}
+
+impl ScriptRequest {
+    /// The text that the script finds in `ROCKBOT_INPUT`, if any.
+    pub fn input_text(&self) -> Option<String> {
+        self.input_data.as_ref().map(|value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+    }
+
+    /// Checks every bound that the type does not express.
+    ///
+    /// # Errors
+    /// [`ScriptErrorCode::InvalidRequest`] naming the field, what was wrong and what is allowed.
+    pub fn validate(&self) -> Result<(), ScriptError> {
+        if self.script.trim().is_empty() {
+            return Err(ScriptError::invalid("script: must not be empty; pass Python source"));
+        }
+        if self.script.len() > MAX_SCRIPT_BYTES {
+            let message = format!("script: {} bytes; at most {MAX_SCRIPT_BYTES} are allowed", self.script.len());
+            return Err(ScriptError::invalid(message));
+        }
+        let input = self.input_text().unwrap_or_default();
+        if input.len() > MAX_INPUT_BYTES {
+            let message = format!("input_data: {} bytes of text; at most {MAX_INPUT_BYTES} are allowed", input.len());
+            return Err(ScriptError::invalid(message));
+        }
+        if input.contains('\0') {
+            return Err(ScriptError::invalid("input_data: must not contain NUL; it becomes an environment variable"));
+        }
+        if !(1..=MAX_TIMEOUT_SECONDS).contains(&self.timeout_seconds) {
+            let message = format!("timeout_seconds: {}; allowed is 1 to {MAX_TIMEOUT_SECONDS}", self.timeout_seconds);
+            return Err(ScriptError::invalid(message));
+        }
+        Ok(())
+    }
+}
+
+impl ScriptError {
+    /// A malformed or out-of-bounds request.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ScriptErrorCode::InvalidRequest, message)
+    }
+
+    /// An error after which asking again is pointless, or may run the script twice.
+    pub fn new(code: ScriptErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retryable: false, retry_after_seconds: None }
+    }
+
+    /// The same error, known to have happened before any byte reached a sandbox.
+    #[must_use]
+    pub fn retryable(mut self, after_seconds: Option<u64>) -> Self {
+        self.retryable = true;
+        self.retry_after_seconds = after_seconds;
+        self
+    }
+}
+
+impl ScriptErrorCode {
+    /// HTTP status that carries this code.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::InvalidRequest => 400,
+            Self::Unauthenticated => 401,
+            Self::Forbidden => 403,
+            Self::Overloaded => 429,
+            Self::SandboxUnavailable => 503,
+            Self::SandboxLost => 502,
+            Self::Internal => 500,
+        }
+    }
+}
+
+fn default_timeout() -> u32 {
+    DEFAULT_TIMEOUT_SECONDS
+}

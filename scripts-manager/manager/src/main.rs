@@ -1,0 +1,112 @@
+//! `rockbot-scripts-manager`: each script of an agent in a pod of its own, without the wait for one.
+//!
+//! A pool of parked pods is kept whose supervisors are attached and ready; a request takes one, and no pod is taken twice.
+//! It knows nothing of what a script is for.
+
+mod args;
+mod audit;
+mod desk;
+mod http;
+mod leftovers;
+mod metrics;
+mod pace;
+mod pod;
+mod pool;
+mod watch;
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use axum::serve::ListenerExt;
+use clap::Parser;
+use rockbot_identity::Verifier;
+use rockbot_scripts_api::AUDIENCE;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{args::Args, http::App, metrics::Metrics, pod::Pods, pool::Pool};
+
+/// Time for running scripts to end after a signal; what follows fits into the usual 30 seconds of a pod's end.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
+/// Time for parked pods to be deleted after that.
+const CLEAN_DEADLINE: Duration = Duration::from_secs(5);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    args::start_logging(&args);
+    match run(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .ok()
+        .context("another TLS provider is installed")?;
+    let client = kube::Client::try_default().await.context("no way to the API server")?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    tracing::info!(listen = %args.listen, namespace = args.scripts_namespace, image = args.image, "started");
+
+    let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
+    let metrics = Arc::new(Metrics::new(&args));
+    let pods = Pods::new(client.clone(), &args, Arc::clone(&metrics));
+    let pool = Pool::new(
+        &args,
+        pods.clone(),
+        Arc::clone(&metrics),
+        draining.clone(),
+        stop.clone(),
+    );
+    let watching = tokio::spawn(watch::run(pods.clone(), Arc::clone(&metrics), stop.clone()));
+    let refilling = tokio::spawn(Arc::clone(&pool).keep_full());
+
+    let app = App {
+        verifier: Verifier::new(client, AUDIENCE),
+        pool: Arc::clone(&pool),
+        pods,
+        metrics,
+        draining: draining.clone(),
+    };
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
+    let server = axum::serve(listener, http::router(app)).with_graceful_shutdown(draining.clone().cancelled_owned());
+    let mut serving = tokio::spawn(server.into_future());
+
+    tokio::select! {
+        ended = &mut serving => anyhow::bail!("the HTTP server ended: {ended:?}"),
+        () = asked_to_stop()? => {}
+    }
+    tracing::info!("stopping: running scripts may end, new ones are refused");
+    draining.cancel();
+    let _ = timeout(DRAIN_DEADLINE, serving).await;
+    stop.cancel();
+    let _ = timeout(CLEAN_DEADLINE, async {
+        tokio::join!(pool.ended(), watching, refilling)
+    })
+    .await;
+    Ok(())
+}
+
+/// Ends when the process is asked to stop.
+fn asked_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}

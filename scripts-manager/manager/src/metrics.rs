@@ -1,0 +1,175 @@
+//! `/metrics`.
+
+use std::{sync::atomic::AtomicU64, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::{
+    args::{Args, Switch},
+    desk::Counts,
+};
+
+/// From a tenth of a warm run to the longest script, in seconds.
+const SECONDS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0,
+];
+
+/// How a request for a script ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Exit code 0.
+    Succeeded,
+    /// Another exit code.
+    Failed,
+    /// Its time was over.
+    TimedOut,
+    /// Its client went away.
+    Cancelled,
+    /// Its sandbox was lost.
+    Lost,
+    /// No sandbox came in time.
+    Unavailable,
+    /// The queue was full.
+    Overloaded,
+}
+
+impl Outcome {
+    /// As a label, and in the log.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+            Self::Unavailable => "unavailable",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RunLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    runs: Family<RunLabels, Counter>,
+    queue: Histogram,
+    run: Histogram,
+    start: Histogram,
+    sandboxes: Family<StateLabels, Gauge<i64>>,
+    /// Scripts for which no sandbox was parked.
+    pub cold_starts: Counter,
+    /// Pods that did not become ready.
+    pub start_failures: Counter,
+    /// Pods that were deleted because nobody else would.
+    pub swept: Counter<u64, AtomicU64>,
+}
+
+impl Metrics {
+    pub(crate) fn new(args: &Args) -> Self {
+        let metrics = Self {
+            registry: Registry::with_prefix("rockbot_scripts"),
+            runs: Family::default(),
+            queue: Histogram::new(SECONDS),
+            run: Histogram::new(SECONDS),
+            start: Histogram::new(SECONDS),
+            sandboxes: Family::default(),
+            cold_starts: Counter::default(),
+            start_failures: Counter::default(),
+            swept: Counter::default(),
+        };
+        metrics.registered(args)
+    }
+
+    fn registered(mut self, args: &Args) -> Self {
+        let seccomp = Gauge::<i64>::default();
+        seccomp.set(i64::from(args.seccomp == Switch::On));
+        let registry = &mut self.registry;
+        registry.register("runs", "Scripts by how they ended", self.runs.clone());
+        registry.register("queue_seconds", "From the request to a sandbox", self.queue.clone());
+        registry.register("run_seconds", "From the sandbox to the result", self.run.clone());
+        registry.register(
+            "sandbox_start_seconds",
+            "From a pod's creation to its being parked",
+            self.start.clone(),
+        );
+        registry.register(
+            "sandboxes",
+            "Sandboxes and waiting scripts by state",
+            self.sandboxes.clone(),
+        );
+        registry.register(
+            "cold_starts",
+            "Scripts for which no sandbox was parked",
+            self.cold_starts.clone(),
+        );
+        registry.register(
+            "sandbox_start_failures",
+            "Pods that did not become ready",
+            self.start_failures.clone(),
+        );
+        registry.register(
+            "pods_swept",
+            "Pods deleted because nobody else would",
+            self.swept.clone(),
+        );
+        registry.register(
+            "seccomp_filter",
+            "1 when scripts run behind the seccomp filter",
+            seccomp,
+        );
+        self
+    }
+
+    pub(crate) fn ran(&self, outcome: Outcome, queue: Duration, run: Duration) {
+        self.count(outcome);
+        self.queue.observe(queue.as_secs_f64());
+        self.run.observe(run.as_secs_f64());
+    }
+
+    /// A script ended, or will not be run.
+    pub(crate) fn count(&self, outcome: Outcome) {
+        let outcome = outcome.as_str();
+        self.runs.get_or_create(&RunLabels { outcome }).inc();
+    }
+
+    pub(crate) fn started(&self, duration: Duration) {
+        self.start.observe(duration.as_secs_f64());
+    }
+
+    /// The text of `/metrics`.
+    pub(crate) fn text(&self, counts: Counts) -> Result<String, std::fmt::Error> {
+        let Counts {
+            parked,
+            starting,
+            running,
+            waiting,
+        } = counts;
+        for (state, count) in [
+            ("parked", parked),
+            ("starting", starting),
+            ("running", running),
+            ("waiting", waiting),
+        ] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.sandboxes.get_or_create(&StateLabels { state }).set(count);
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,112 @@
+//! The one watch on script pods: it says which run, and deletes what nobody else will.
+
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
+use kube::{
+    ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        watcher::{Config, Event, watcher},
+    },
+};
+use rockbot_sandbox::selector;
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{leftovers::Facts, metrics::Metrics, pod::Pods};
+
+/// Time between two looks for leftovers.
+const SWEEP_PERIOD: Duration = Duration::from_secs(20);
+
+/// Watches until `stop`.
+pub(crate) async fn run(pods: Pods, metrics: Arc<Metrics>, stop: CancellationToken) {
+    let mut events = pin!(watcher(pods.api(), Config::default().labels(&selector())).default_backoff());
+    let mut sweep = interval(SWEEP_PERIOD);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut watched = Watched {
+        pods,
+        metrics,
+        seen: HashMap::new(),
+        listed: HashMap::new(),
+        sweeping: None,
+    };
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(Ok(event)) => watched.take_in(event),
+                Some(Err(error)) => tracing::warn!(%error, "the watch on script pods broke; it is taken up again"),
+                None => return,
+            },
+            _ = sweep.tick() => watched.sweep(),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+struct Watched {
+    pods: Pods,
+    metrics: Arc<Metrics>,
+    seen: HashMap<String, Facts>,
+    /// The list that a new watch begins with, until it is complete.
+    listed: HashMap<String, Facts>,
+    sweeping: Option<JoinHandle<()>>,
+}
+
+impl Watched {
+    fn take_in(&mut self, event: Event<Pod>) {
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(pod) => {
+                let (name, facts) = self.note(&pod);
+                self.listed.insert(name, facts);
+            }
+            Event::InitDone => {
+                self.seen = std::mem::take(&mut self.listed);
+                self.pods.listed();
+                self.sweep();
+            }
+            Event::Apply(pod) => {
+                let (name, facts) = self.note(&pod);
+                self.seen.insert(name, facts);
+            }
+            Event::Delete(pod) => {
+                self.seen.remove(&pod.name_any());
+            }
+        }
+    }
+
+    fn note(&self, pod: &Pod) -> (String, Facts) {
+        let (name, facts) = (pod.name_any(), Facts::of(pod));
+        self.pods.note(&name, &facts);
+        (name, facts)
+    }
+
+    /// Deletes leftovers beside the watch, which must not wait for it.
+    fn sweep(&mut self) {
+        if self.sweeping.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let leftovers: Vec<_> = self
+            .pods
+            .leftovers(&self.seen, Timestamp::now().as_second())
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        if leftovers.is_empty() {
+            return;
+        }
+        let (pods, metrics) = (self.pods.clone(), Arc::clone(&self.metrics));
+        self.sweeping = Some(tokio::spawn(async move {
+            for name in leftovers {
+                tracing::info!(pod = name, "sweeping a leftover");
+                pods.delete(&name).await;
+                metrics.swept.inc();
+            }
+        }));
+    }
+}

@@ -1,0 +1,47 @@
+//! The chart of the custom resources: the generated definitions, all of them, kept when the release goes.
+
+use std::{collections::BTreeMap, fs};
+
+use anyhow::Result;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use rockbot_chart_tests::{helm::Chart, manifest::Manifest, repository};
+use serde_json::{Value, json};
+
+#[test]
+fn k3_the_crd_chart_is_the_generated_definitions_kept_on_uninstall() -> Result<()> {
+    let chart = Chart::folder("rockbot-crds");
+    chart.lint(&Value::Null)?;
+    let archive = tempfile::tempdir()?;
+    for chart in [&chart, &chart.package(archive.path())?] {
+        assert_eq!(definitions(&chart.render(&Value::Null, &[])?)?, kept_definitions()?);
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_the_crd_chart_has_no_values() {
+    let error = Chart::folder("rockbot-crds")
+        .render(&json!({ "installCRDs": true }), &[])
+        .unwrap_err();
+    assert!(error.to_string().contains("installCRDs"), "{error}");
+}
+
+/// `crds/generated/*.yaml` by name, each with the annotation that helm leaves it alone for.
+fn kept_definitions() -> Result<BTreeMap<String, CustomResourceDefinition>> {
+    let mut manifests = Vec::new();
+    for file in fs::read_dir(repository("crds/generated"))? {
+        manifests.extend(Manifest::parse_all(&fs::read_to_string(file?.path())?)?);
+    }
+    for manifest in &mut manifests {
+        manifest.object["metadata"]["annotations"]["helm.sh/resource-policy"] = json!("keep");
+    }
+    assert!(manifests.len() > 1, "crds/generated is empty");
+    definitions(&manifests)
+}
+
+fn definitions(manifests: &[Manifest]) -> Result<BTreeMap<String, CustomResourceDefinition>> {
+    manifests
+        .iter()
+        .map(|manifest| Ok((manifest.name.clone(), manifest.read()?)))
+        .collect()
+}

@@ -1,0 +1,204 @@
+//! NetworkPolicies: every component has one for both directions, and scripts have a wall.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::{
+    api::networking::v1::{NetworkPolicy, NetworkPolicyPeer, NetworkPolicySpec},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+use rockbot_chart_tests::manifest::{Manifest, find};
+use serde_json::{Value, json};
+
+use crate::{product, renderings};
+
+#[test]
+fn k3_every_component_has_a_policy_for_both_directions() -> Result<()> {
+    for manifests in renderings()? {
+        for manifest in &manifests {
+            let Some(template) = manifest.pod_template()? else {
+                continue;
+            };
+            let labels = template
+                .metadata
+                .and_then(|metadata| metadata.labels)
+                .context("pods without labels")?;
+            let spec = policy(&manifests, &manifest.name)?;
+            let selector = spec
+                .pod_selector
+                .unwrap_or_default()
+                .match_labels
+                .context("an empty podSelector")?;
+            ensure!(
+                selector.iter().all(|(key, value)| labels.get(key) == Some(value)),
+                "{selector:?} misses {labels:?}"
+            );
+            both_directions(spec.policy_types.as_deref())?;
+            for rule in spec.ingress.context("no ingress")? {
+                ensure!(
+                    rule.from.is_some_and(|from| !from.is_empty()),
+                    "{} is open to everybody",
+                    manifest.id()
+                );
+                ensure!(
+                    rule.ports.is_some_and(|ports| ports.len() == 1),
+                    "{} is open on other ports",
+                    manifest.id()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_scripts_are_walled_off() -> Result<()> {
+    for (values, namespace) in [
+        (Value::Null, "rockbot-scripts"),
+        (
+            json!({ "scripts": { "namespace": "elsewhere", "createNamespace": false } }),
+            "elsewhere",
+        ),
+    ] {
+        let manifests = product().render(&values, &[])?;
+        let wall = find(&manifests, "NetworkPolicy", "rockbot-deny-all")?;
+        ensure!(wall.namespace == namespace, "{}", wall.id());
+        let spec = wall.read::<NetworkPolicy>()?.spec.context("no spec")?;
+        let selector = spec.pod_selector.context("no podSelector")?;
+        ensure!(
+            selector.match_labels.is_none() && selector.match_expressions.is_none(),
+            "{selector:?}"
+        );
+        both_directions(spec.policy_types.as_deref())?;
+        ensure!(spec.ingress.is_none() && spec.egress.is_none(), "the wall has a door");
+        // Policies add up: another one in the namespace could only open what the wall closes.
+        let policies = manifests.iter().filter(|manifest| manifest.kind == "NetworkPolicy");
+        ensure!(
+            policies.filter(|policy| policy.namespace == namespace).count() == 1,
+            "the wall is not alone"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_only_agents_call_the_services_until_metrics_are_opened() -> Result<()> {
+    let agents = json!({ "namespaceSelector": {}, "podSelector": { "matchLabels": {
+        "app.kubernetes.io/component": "agent", "app.kubernetes.io/managed-by": "rockbot-operator",
+    } } });
+    let prometheus = json!({ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "monitoring" } } });
+    let opened = product().render(&json!({ "metrics": { "from": [prometheus] } }), &[])?;
+    let [closed, _] = renderings()?;
+    for name in ["rockbot-operator", "rockbot-scripts-manager"] {
+        assert_eq!(callers(&closed, name)?, *std::slice::from_ref(&agents), "{name}");
+        assert_eq!(callers(&opened, name)?, [agents.clone(), prometheus.clone()], "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_the_services_reach_what_they_need_and_no_more() -> Result<()> {
+    let open = json!({ "networkPolicy": { "remoteMcpPorts": [] } });
+    let narrow = json!({ "networkPolicy": {
+        "remoteMcpPorts": [], "dnsCIDRs": ["10.0.0.10/32"], "apiServerPorts": [6443], "apiServerCIDRs": ["10.0.0.1/32"],
+    } });
+    let dns = "pods of kube-system:53/53";
+    let more_dns = "pods of kube-system, 10.0.0.10/32:53/53";
+    let mcp = "pods of all:any port";
+    for (values, name, expected) in [
+        (&open, "rockbot-operator", vec![dns, "anything:443/6443", mcp]),
+        (&open, "rockbot-scripts-manager", vec![dns, "anything:443/6443"]),
+        (&narrow, "rockbot-operator", vec![more_dns, "10.0.0.1/32:6443", mcp]),
+        (&narrow, "rockbot-scripts-manager", vec![more_dns, "10.0.0.1/32:6443"]),
+        (&Value::Null, "rockbot-scripts-manager", vec![dns, "anything:443/6443"]),
+        (
+            &Value::Null,
+            "rockbot-operator",
+            vec![dns, "anything:443/6443", mcp, "0.0.0.0/0 but private:80/443"],
+        ),
+    ] {
+        assert_eq!(
+            destinations(&product().render(values, &[])?, name)?,
+            expected,
+            "{name} with {values}"
+        );
+    }
+    Ok(())
+}
+
+fn policy(manifests: &[Manifest], name: &str) -> Result<NetworkPolicySpec> {
+    find(manifests, "NetworkPolicy", name)?
+        .read::<NetworkPolicy>()?
+        .spec
+        .context("no spec")
+}
+
+fn both_directions(types: Option<&[String]>) -> Result<()> {
+    ensure!(
+        types == Some(&["Ingress".to_owned(), "Egress".to_owned()]),
+        "policyTypes: {types:?}"
+    );
+    Ok(())
+}
+
+fn callers(manifests: &[Manifest], name: &str) -> Result<Vec<Value>> {
+    let rules = policy(manifests, name)?.ingress.unwrap_or_default();
+    let peers = rules.into_iter().flat_map(|rule| rule.from.unwrap_or_default());
+    peers.map(|peer| Ok(serde_json::to_value(peer)?)).collect()
+}
+
+/// Each egress rule as `who:ports`.
+fn destinations(manifests: &[Manifest], name: &str) -> Result<Vec<String>> {
+    let rules = policy(manifests, name)?.egress.unwrap_or_default();
+    Ok(rules
+        .into_iter()
+        .map(|rule| {
+            let to: Vec<_> = rule.to.iter().flatten().map(destination).collect();
+            let ports: Vec<_> = rule
+                .ports
+                .iter()
+                .flatten()
+                .filter_map(|port| port.port.as_ref())
+                .collect();
+            let ports: Vec<_> = ports.iter().map(|port| json!(port).to_string()).collect();
+            let to = if to.is_empty() {
+                "anything".to_owned()
+            } else {
+                to.join(", ")
+            };
+            format!(
+                "{to}:{}",
+                if ports.is_empty() {
+                    "any port".to_owned()
+                } else {
+                    ports.join("/")
+                }
+            )
+        })
+        .collect())
+}
+
+fn destination(peer: &NetworkPolicyPeer) -> String {
+    if let Some(block) = &peer.ip_block {
+        let private = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"];
+        let except = block.except.clone().unwrap_or_default();
+        let but = private.iter().all(|range| except.iter().any(|cidr| cidr == range));
+        return format!("{}{}", block.cidr, if but { " but private" } else { "" });
+    }
+    let labels = |selector: &Option<LabelSelector>| -> BTreeMap<String, String> {
+        selector
+            .clone()
+            .and_then(|selector| selector.match_labels)
+            .unwrap_or_default()
+    };
+    let namespace = labels(&peer.namespace_selector)
+        .into_values()
+        .next()
+        .unwrap_or_else(|| "all".to_owned());
+    let pods = if labels(&peer.pod_selector).is_empty() {
+        "everything"
+    } else {
+        "pods"
+    };
+    format!("{pods} of {namespace}")
+}

@@ -1,0 +1,232 @@
+//! Objects and pods: of the types that they claim to be, labelled, connected to each other, and restricted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{Namespace, Service},
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use rockbot_chart_tests::{
+    helm::NAMESPACE,
+    manifest::{Manifest, find},
+    restricted,
+};
+use serde_json::{Value, json};
+
+use crate::{full_values, product, renderings};
+
+#[test]
+fn k3_the_chart_passes_lint() -> Result<()> {
+    product().lint(&Value::Null)?;
+    let mut full = full_values()?;
+    // Lint knows no API beyond those of Kubernetes.
+    full["metrics"]["serviceMonitor"]["enabled"] = json!(false);
+    product().lint(&full)
+}
+
+#[test]
+fn k3_every_object_is_of_its_type_labelled_and_placed() -> Result<()> {
+    for manifests in renderings()? {
+        let mut ids = BTreeSet::new();
+        for manifest in &manifests {
+            manifest.check()?;
+            ensure!(ids.insert(manifest.id()), "{} is rendered twice", manifest.id());
+            let labels = &manifest.object["metadata"]["labels"];
+            for label in ["name", "instance", "component", "version", "part-of", "managed-by"] {
+                ensure!(
+                    labels[format!("app.kubernetes.io/{label}")].is_string(),
+                    "{}: no {label}",
+                    manifest.id()
+                );
+            }
+            let of_the_cluster = ["ClusterRole", "ClusterRoleBinding", "Namespace"].contains(&manifest.kind.as_str());
+            ensure!(
+                manifest.namespace.is_empty() == of_the_cluster,
+                "{}: wrong namespace",
+                manifest.id()
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_names_follow_the_release() -> Result<()> {
+    let [plain, _] = renderings()?;
+    for name in ["rockbot-operator", "rockbot-scripts-manager"] {
+        for kind in ["Deployment", "Service", "ServiceAccount", "NetworkPolicy"] {
+            ensure!(
+                find(&plain, kind, name)?.namespace == NAMESPACE,
+                "{kind} {name} is elsewhere"
+            );
+        }
+    }
+    let renamed = product().render(&json!({ "fullnameOverride": "robots" }), &[])?;
+    find(&renamed, "Deployment", "robots-operator")?;
+    for manifest in &renamed {
+        let mine = manifest.name.starts_with("robots-") || manifest.kind == "Namespace";
+        ensure!(mine, "{} would collide with a second release", manifest.id());
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_every_pod_is_restricted() -> Result<()> {
+    for manifests in renderings()? {
+        let mut pods = 0;
+        for manifest in &manifests {
+            let Some(template) = manifest.pod_template()? else {
+                continue;
+            };
+            let violations = restricted::violations(&template.spec.context("a pod without a spec")?);
+            ensure!(violations.is_empty(), "{}: {violations:#?}", manifest.id());
+            pods += 1;
+        }
+        ensure!(pods == 2, "{pods} pod templates");
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_flags_carry_the_values() -> Result<()> {
+    let [_, full] = renderings()?;
+    let operator = [
+        "run",
+        "--listen=0.0.0.0:8080",
+        "--namespace=rockbot-system",
+        "--agent-image=registry.example/mirror/agent@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+        "--scripts-manager-url=http://my-robots-scripts-manager.rockbot-system.svc:8080",
+        "--dns-cidr=169.254.20.10/32",
+        "--model-egress-cidr=10.1.0.0/16",
+        "--lease-name=my-robots-operator",
+        "--log-format=text",
+        "--log-level=debug",
+    ];
+    let manager = [
+        "--listen=0.0.0.0:8080",
+        "--scripts-namespace=my-scripts",
+        "--image=registry.example/python:3.13-slim",
+        "--pool-size=8",
+        "--queue-size=16",
+        "--max-concurrent=32",
+        "--max-concurrent-per-agent=2",
+        "--log-format=text",
+        "--log-level=debug",
+    ];
+    for (name, expected) in [
+        ("my-robots-operator", &operator[..]),
+        ("my-robots-scripts-manager", &manager),
+    ] {
+        let template = find(&full, "Deployment", name)?
+            .pod_template()?
+            .context("no pod template")?;
+        let containers = template.spec.context("no spec")?.containers;
+        let args: Vec<_> = containers
+            .into_iter()
+            .flat_map(|container| container.args.unwrap_or_default())
+            .collect();
+        assert_eq!(args, expected, "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_selectors_and_ports_lead_to_the_pods() -> Result<()> {
+    for manifests in renderings()? {
+        for manifest in manifests.iter().filter(|manifest| manifest.kind == "Deployment") {
+            let deployment: Deployment = manifest.read()?;
+            let spec = deployment.spec;
+            let labels = spec
+                .template
+                .metadata
+                .and_then(|metadata| metadata.labels)
+                .context("pods without labels")?;
+            let selector = spec.selector.match_labels.context("no selector")?;
+            // A selector is immutable: a label that changes with a version would break `helm upgrade`.
+            ensure!(
+                !selector
+                    .keys()
+                    .any(|key| key.ends_with("version") || key.ends_with("chart")),
+                "{selector:?}"
+            );
+            selects(&selector, &labels)?;
+
+            let service: Service = find(&manifests, "Service", &manifest.name)?.read()?;
+            let service = service.spec.context("no spec")?;
+            selects(&service.selector.context("no selector")?, &labels)?;
+            let names: Vec<_> = spec.template.spec.into_iter().flat_map(|pod| pod.containers).collect();
+            let names: Vec<_> = names
+                .iter()
+                .flat_map(|container| container.ports.iter().flatten())
+                .collect();
+            for port in service.ports.context("no ports")? {
+                let target = match port.target_port.context("no targetPort")? {
+                    IntOrString::String(name) => name,
+                    IntOrString::Int(number) => anyhow::bail!("targetPort {number} has no name"),
+                };
+                let leads = names.iter().any(|port| port.name.as_ref() == Some(&target));
+                ensure!(leads, "{}: no container has the port {target}", manifest.id());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_drains_never_take_every_replica() -> Result<()> {
+    let [one, several] = renderings()?;
+    ensure!(
+        !one.iter().any(|manifest| manifest.kind == "PodDisruptionBudget"),
+        "a budget for one replica blocks drains"
+    );
+    for name in ["operator", "scripts-manager"] {
+        let budgets: Vec<_> = several
+            .iter()
+            .filter(|manifest| manifest.kind == "PodDisruptionBudget")
+            .collect();
+        let budget = budgets
+            .iter()
+            .find(|manifest| manifest.name.ends_with(name))
+            .context("no budget")?;
+        let spec = budget.read::<PodDisruptionBudget>()?.spec.context("no spec")?;
+        ensure!(spec.max_unavailable == Some(IntOrString::Int(1)), "{spec:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_the_scripts_namespace_enforces_restricted() -> Result<()> {
+    let [plain, _] = renderings()?;
+    let namespace: Namespace = find(&plain, "Namespace", "rockbot-scripts")?.read()?;
+    let labels = namespace.metadata.labels.context("no labels")?;
+    for mode in ["enforce", "audit", "warn"] {
+        let level = labels
+            .get(&format!("pod-security.kubernetes.io/{mode}"))
+            .map(String::as_str);
+        ensure!(level == Some("restricted"), "{mode}: {level:?}");
+    }
+    for kind in ["ResourceQuota", "LimitRange"] {
+        let bounds: Vec<&Manifest> = plain.iter().filter(|manifest| manifest.kind == kind).collect();
+        ensure!(
+            bounds.len() == 1 && bounds[0].namespace == "rockbot-scripts",
+            "{kind}: {bounds:?}"
+        );
+    }
+    Ok(())
+}
+
+fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> Result<()> {
+    ensure!(!selector.is_empty(), "an empty selector");
+    for (key, value) in selector {
+        ensure!(
+            labels.get(key) == Some(value),
+            "{selector:?} does not select {labels:?}"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! Values: documented, in the schema, effective; and wrong ones refused by name.
+
+use std::{collections::BTreeSet, fs};
+
+use anyhow::{Context, Result, ensure};
+use rockbot_chart_tests::{
+    repository, schema, update,
+    values::{Entry, entries, table},
+};
+use serde_json::{Value, json};
+
+use crate::{PROMETHEUS, full_values, product};
+
+const README: &str = "helm/rockbot/README.md";
+const BEGIN: &str = "<!-- values: written by the tests from values.yaml -->\n";
+const END: &str = "<!-- end of values -->\n";
+
+#[test]
+fn k3_the_readme_has_the_values_of_the_chart() -> Result<()> {
+    let path = repository(README);
+    let readme = fs::read_to_string(&path)?;
+    let (before, rest) = readme.split_once(BEGIN).context("README.md has no begin of values")?;
+    let (_, after) = rest.split_once(END).context("README.md has no end of values")?;
+    let expected = [before, BEGIN, "\n", &table(&documented()?), "\n", END, after].concat();
+    if update() {
+        fs::write(&path, &expected)?;
+    } else {
+        assert!(
+            readme == expected,
+            "{README} differs from values.yaml; UPDATE=1 writes it again"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_values_and_schema_have_the_same_keys() -> Result<()> {
+    let schema: Value = serde_json::from_str(&fs::read_to_string(repository("helm/rockbot/values.schema.json"))?)?;
+    assert_eq!(
+        schema::open_objects(&schema),
+        Vec::<String>::new(),
+        "objects without additionalProperties"
+    );
+    let documented: BTreeSet<_> = documented()?.into_iter().map(|entry| entry.path).collect();
+    // What a documented value holds belongs to it; helm itself adds `global` where the chart is another one's part.
+    let inside = |path: &String| documented.iter().any(|entry| path.starts_with(&format!("{entry}.")));
+    let section = |path: &String| documented.iter().any(|entry| entry.starts_with(&format!("{path}.")));
+    let allowed: BTreeSet<_> = schema::paths(&schema)?
+        .into_iter()
+        .filter(|path| path != "global" && !inside(path) && !section(path))
+        .collect();
+    assert_eq!(allowed, documented);
+    Ok(())
+}
+
+#[test]
+fn k3_every_value_does_something() -> Result<()> {
+    let full = full_values()?;
+    let with_none = product().render(&Value::Null, &[PROMETHEUS])?;
+    let with_all = product().render(&full, &[PROMETHEUS])?;
+    for Entry { path, default, .. } in documented()? {
+        let pointer = format!("/{}", path.replace('.', "/"));
+        let value = full
+            .pointer(&pointer)
+            .with_context(|| format!("full-values.yaml does not set {path}"))?;
+        ensure!(*value != default, "full-values.yaml sets {path} to its default");
+        let alone = nest(&path, value.clone());
+        let mut without = full.clone();
+        *without.pointer_mut(&pointer).context("no value")? = default;
+        let effective = product()
+            .render(&alone, &[PROMETHEUS])
+            .is_ok_and(|rendered| rendered != with_none)
+            || product()
+                .render(&without, &[PROMETHEUS])
+                .is_ok_and(|rendered| rendered != with_all);
+        ensure!(effective, "{path} changes nothing");
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_wrong_values_are_refused_by_name() -> Result<()> {
+    for (path, value, message) in [
+        ("operatorr", json!({}), "operatorr"),
+        ("operator.replica", json!(2), "replica"),
+        ("operator.replicas", json!("two"), "/operator/replicas"),
+        ("operator.replicas", json!(0), "/operator/replicas"),
+        (
+            "operator.image.pullPolicy",
+            json!("Sometimes"),
+            "/operator/image/pullPolicy",
+        ),
+        ("operator.image.digest", json!("sha256:short"), "/operator/image/digest"),
+        ("operator.resources", json!({ "limit": {} }), "limit"),
+        ("agent.image.repository", json!(""), "/agent/image/repository"),
+        ("scriptsManager.poolSize", json!(-1), "/scriptsManager/poolSize"),
+        ("scriptsManager.queueSize", json!("many"), "/scriptsManager/queueSize"),
+        ("scripts.namespace", json!("Not A Name"), "/scripts/namespace"),
+        ("scripts.namespace", json!("kube-system"), "/scripts/namespace"),
+        ("scripts.namespace", json!("rockbot-system"), "scripts.namespace"),
+        (
+            "networkPolicy.dnsCIDRs",
+            json!(["10.0.0.10"]),
+            "/networkPolicy/dnsCIDRs/0",
+        ),
+        (
+            "networkPolicy.apiServerPorts",
+            json!([]),
+            "/networkPolicy/apiServerPorts",
+        ),
+        (
+            "networkPolicy.apiServerPorts",
+            json!([70000]),
+            "/networkPolicy/apiServerPorts/0",
+        ),
+        ("metrics.from", json!([{}]), "/metrics/from/0"),
+        ("metrics.serviceMonitor.enabled", json!(true), "metrics.from"),
+        ("logFormat", json!("xml"), "/logFormat"),
+    ] {
+        let outcome = product().render(&nest(path, value.clone()), &[PROMETHEUS]);
+        let error = outcome
+            .err()
+            .with_context(|| format!("{path}: {value} was accepted"))?
+            .to_string();
+        ensure!(
+            error.contains(message),
+            "{path}: {value} was refused without {message:?}: {error}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_service_monitors_need_their_api() -> Result<()> {
+    let values = json!({ "metrics": { "from": [{ "namespaceSelector": {} }], "serviceMonitor": { "enabled": true } } });
+    let error = product().render(&values, &[]).err().context("accepted")?.to_string();
+    ensure!(
+        error.contains("metrics.serviceMonitor.enabled") && error.contains("Prometheus operator"),
+        "{error}"
+    );
+    let monitors = product().render(&values, &[PROMETHEUS])?;
+    ensure!(
+        monitors
+            .iter()
+            .filter(|manifest| manifest.kind == "ServiceMonitor")
+            .count()
+            == 2,
+        "not two monitors"
+    );
+    Ok(())
+}
+
+fn documented() -> Result<Vec<Entry>> {
+    entries(&fs::read_to_string(repository("helm/rockbot/values.yaml"))?)
+}
+
+/// `value` at `path` in otherwise empty values.
+fn nest(path: &str, value: Value) -> Value {
+    path.rsplit('.').fold(value, |value, key| json!({ key: value }))
+}

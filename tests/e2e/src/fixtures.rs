@@ -1,0 +1,192 @@
+//! Objects that tests apply: agents, a scripted model, and pods that run a Python program.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    api::{LogParams, PostParams},
+};
+use serde_json::json;
+
+use crate::{
+    namespace::Namespace,
+    wait::{Seen, eventually},
+};
+
+/// Image of ordinary pods that run Python; Debian's Python under this name in the cluster of `tests/cluster`.
+pub const PYTHON_IMAGE: &str = "docker.io/library/python:3.12-slim";
+
+/// An Agent on the Demo model that may run scripts.
+pub fn demo_agent(name: &str) -> String {
+    format!(
+        "
+apiVersion: rockbot.dev/v1alpha1
+kind: Agent
+metadata: {{ name: {name} }}
+spec:
+  description: Runs Python for whoever asks.
+  model: {{ provider: Demo }}
+  tools: {{ scripts: {{}} }}
+"
+    )
+}
+
+/// A Pod of Pod Security `restricted` that runs `source` with `env`.
+pub fn python_pod(name: &str, labels: &BTreeMap<String, String>, source: &str, env: &[(&str, String)]) -> Result<Pod> {
+    let env: Vec<_> = env
+        .iter()
+        .map(|(name, value)| json!({ "name": name, "value": value }))
+        .collect();
+    let pod = json!({
+        "metadata": { "name": name, "labels": labels },
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {
+                "runAsNonRoot": true, "runAsUser": 65534, "seccompProfile": { "type": "RuntimeDefault" },
+            },
+            "containers": [{
+                "name": "python",
+                "image": PYTHON_IMAGE,
+                "command": ["python3", "-c", source],
+                "env": env,
+                "securityContext": {
+                    "allowPrivilegeEscalation": false,
+                    "readOnlyRootFilesystem": true,
+                    "capabilities": { "drop": ["ALL"] },
+                },
+            }],
+        },
+    });
+    Ok(serde_json::from_value(pod)?)
+}
+
+/// Starts a pod and returns its IP once it prints `line`.
+///
+/// # Errors
+/// When it does not within half a minute.
+pub async fn start_pod(ns: &Namespace, pod: &Pod, line: &str) -> Result<String> {
+    let pods: Api<Pod> = ns.api();
+    let name = pods
+        .create(&PostParams::default(), pod)
+        .await?
+        .metadata
+        .name
+        .context("a pod without a name")?;
+    eventually(
+        &format!("pod {name} prints {line:?}"),
+        Duration::from_secs(30),
+        async || {
+            let log = pods.logs(&name, &LogParams::default()).await?;
+            if !log.contains(line) {
+                return Ok(Seen::NotYet(log));
+            }
+            let ip = pods.get(&name).await?.status.and_then(|status| status.pod_ip);
+            Ok(ip.map_or_else(|| Seen::NotYet("no IP".to_owned()), Seen::Done))
+        },
+    )
+    .await
+}
+
+/// Runs a pod to its end and returns what it printed.
+///
+/// # Errors
+/// When it fails or does not end within a minute.
+pub async fn run_pod(ns: &Namespace, pod: &Pod) -> Result<String> {
+    let pods: Api<Pod> = ns.api();
+    let name = pods
+        .create(&PostParams::default(), pod)
+        .await?
+        .metadata
+        .name
+        .context("a pod without a name")?;
+    let phase = eventually(&format!("pod {name} ends"), Duration::from_secs(60), async || {
+        let phase = pods
+            .get(&name)
+            .await?
+            .status
+            .and_then(|status| status.phase)
+            .unwrap_or_default();
+        Ok(if phase == "Succeeded" || phase == "Failed" {
+            Seen::Done(phase)
+        } else {
+            Seen::NotYet(phase)
+        })
+    })
+    .await?;
+    let log = pods.logs(&name, &LogParams::default()).await?;
+    if phase == "Failed" {
+        bail!("pod {name} failed: {log}");
+    }
+    Ok(log)
+}
+
+/// The Secret with the key that agents send to the scripted model.
+pub const MODEL_KEY: &str = "
+apiVersion: v1
+kind: Secret
+metadata: { name: model-key }
+stringData: { key: sk-scripted }
+";
+
+/// Starts the scripted model as Service `model` of the namespace.
+///
+/// # Errors
+/// When it cannot be applied.
+pub async fn start_model(ns: &Namespace) -> Result<()> {
+    ns.apply(MODEL_KEY).await?;
+    ns.apply(include_str!("model.yaml")).await?;
+    ns.kubectl(&["rollout", "status", "deployment/model", "--timeout=60s"])
+        .await
+        .map(drop)
+}
+
+/// Base URL of the scripted model with `scenario`.
+pub fn model_url(ns: &Namespace, scenario: &str) -> String {
+    format!("http://model.{}.svc:8080/{scenario}/v1", ns.name)
+}
+
+/// An Agent on the scripted model at `url` that may run scripts. Its key is in [`MODEL_KEY`].
+pub fn scripted_agent(name: &str, url: &str) -> String {
+    agent_on(name, url, "{ scripts: { timeoutSeconds: 30 } }")
+}
+
+/// An Agent on the scripted model at `url` that has the tools of an McpServer.
+pub fn mcp_agent(name: &str, url: &str, server: &str) -> String {
+    agent_on(name, url, &format!("{{ mcp: {{ servers: [{{ name: {server} }}] }} }}"))
+}
+
+fn agent_on(name: &str, url: &str, tools: &str) -> String {
+    format!(
+        "
+apiVersion: rockbot.dev/v1alpha1
+kind: Agent
+metadata: {{ name: {name} }}
+spec:
+  description: Does what its script says.
+  instructions: You are under test.
+  model:
+    provider: OpenAI
+    name: scripted
+    baseUrl: {url}
+    apiKey: {{ secretKeyRef: {{ name: model-key, key: key }} }}
+  tools: {tools}
+"
+    )
+}
+
+/// An McpServer on the image of the reference server.
+pub fn mcp_server(name: &str) -> String {
+    format!(
+        "
+apiVersion: rockbot.dev/v1alpha1
+kind: McpServer
+metadata: {{ name: {name} }}
+spec:
+  http: {{ image: docker.io/rockbot/test-mcp-everything:dev, port: 3001, path: /mcp }}
+"
+    )
+}

@@ -1,0 +1,177 @@
+//! K3: an upgrade keeps agents answering, and an uninstall leaves nothing but what the README says.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::LogParams;
+use rockbot_e2e::{
+    Cluster, Namespace,
+    cluster::AGENT,
+    eventually,
+    fixtures::{demo_agent, python_pod, start_pod},
+    in_namespace,
+    release::{self, NAMESPACE, SCRIPTS_NAMESPACE},
+    wait::Seen,
+};
+
+/// What stays after `helm uninstall` of both charts, as the README says: the definitions, and with them people's objects.
+const KEPT: [&str; 2] = [
+    "customresourcedefinition.apiextensions.k8s.io/agents.rockbot.dev",
+    "customresourcedefinition.apiextensions.k8s.io/mcpservers.rockbot.dev",
+];
+
+#[tokio::test]
+async fn k3_an_upgrade_keeps_agents_answering_and_an_uninstall_leaves_nothing() -> Result<()> {
+    in_namespace("upgrade", async |ns| {
+        ns.apply(&demo_agent("steady")).await?;
+        ns.ready(AGENT, "steady").await?;
+        let client = start_client(ns).await?;
+        let before = pods_of(ns, "agent-steady").await?;
+        // A changed annotation rolls both services; a changed image rolls every agent.
+        let tag = second_tag(&ns.cluster).await?;
+        let values = [
+            "--set",
+            "operator.podAnnotations.upgraded=yes",
+            "--set",
+            "scriptsManager.podAnnotations.upgraded=yes",
+        ];
+        let agent_image = format!("agent.image.tag={tag}");
+        release::deploy(
+            &ns.cluster,
+            "upgrade",
+            &[&values[..], &["--set", &agent_image]].concat(),
+        )
+        .await?;
+        eventually(
+            "every pod of the agent is a new one",
+            Duration::from_secs(60),
+            async || {
+                let now = pods_of(ns, "agent-steady").await?;
+                Ok(Seen::when(
+                    !now.is_empty() && now.iter().all(|pod| !before.contains(pod)),
+                    || format!("{now:?}"),
+                ))
+            },
+        )
+        .await?;
+        ns.ready(AGENT, "steady").await?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        answered_always(&client).await?;
+        uninstall_leaves_nothing(ns).await
+    })
+    .await
+}
+
+/// A pod that asks the agent over and over, through its Service.
+async fn start_client(ns: &Namespace) -> Result<(kube::Api<Pod>, String)> {
+    let url = format!("http://agent-steady.{}.svc:8080/steady/chat/completions", ns.name);
+    let env = [
+        ("URL", url),
+        ("BODY", r#"{"messages":[{"role":"user","content":"hello"}]}"#.to_owned()),
+        ("EXPECT", "chat.completion".to_owned()),
+    ];
+    let source = include_str!("../python/steady_client.py");
+    start_pod(
+        ns,
+        &python_pod("client", &std::collections::BTreeMap::new(), source, &env)?,
+        "ok",
+    )
+    .await?;
+    Ok((ns.api(), "client".to_owned()))
+}
+
+async fn answered_always((pods, name): &(kube::Api<Pod>, String)) -> Result<()> {
+    let log = pods.logs(name, &LogParams::default()).await?;
+    let failures: Vec<_> = log.lines().filter(|line| *line != "ok").collect();
+    ensure!(
+        failures.is_empty(),
+        "{} of {} requests failed: {failures:#?}",
+        failures.len(),
+        log.lines().count()
+    );
+    ensure!(
+        log.lines().count() > 50,
+        "too few requests to tell: {}",
+        log.lines().count()
+    );
+    println!("{} requests during the upgrade, none failed", log.lines().count());
+    Ok(())
+}
+
+async fn uninstall_leaves_nothing(ns: &Namespace) -> Result<()> {
+    let cluster = &ns.cluster;
+    for (release, namespace) in [("rockbot", NAMESPACE), ("rockbot-crds", "default")] {
+        cluster
+            .run_helm(&["uninstall", release, "--namespace", namespace, "--wait"])
+            .await?;
+    }
+    cluster
+        .run_kubectl(&["delete", "namespace", NAMESPACE, "--wait"])
+        .await?;
+    eventually("the scripts namespace is gone", Duration::from_secs(60), async || {
+        let left = cluster.run_kubectl(&[
+            "get",
+            "namespace",
+            SCRIPTS_NAMESPACE,
+            "--ignore-not-found",
+            "--output=name",
+        ]);
+        let left = left.await?;
+        Ok(Seen::when(left.is_empty(), || left))
+    })
+    .await?;
+    let kinds = cluster
+        .run_kubectl(&["api-resources", "--namespaced=false", "--verbs=list", "--output=name"])
+        .await?;
+    let kinds: Vec<_> = kinds.lines().collect();
+    let all = cluster
+        .run_kubectl(&["get", &kinds.join(","), "--output=name", "--ignore-not-found"])
+        .await?;
+    let mut left: Vec<_> = all
+        .lines()
+        .filter(|name| name.contains("rockbot") && !name.starts_with("node/"))
+        .collect();
+    left.retain(|name| !name.starts_with("csinode"));
+    left.sort_unstable();
+    ensure!(left == KEPT, "left behind: {left:?}");
+    // People's agents stay, and so does what answers for them, until they are deleted.
+    ns.kubectl(&["get", "agent", "steady"]).await?;
+    ns.kubectl(&["delete", "agent", "steady"]).await?;
+    ns.gone::<Pod>("pod", "app.kubernetes.io/component=agent").await?;
+    cluster
+        .run_kubectl(&["delete", "crds", "agents.rockbot.dev", "mcpservers.rockbot.dev"])
+        .await
+        .map(drop)
+}
+
+async fn pods_of(ns: &Namespace, prefix: &str) -> Result<Vec<String>> {
+    let names = ns.kubectl(&["get", "pods", "--output=name"]).await?;
+    Ok(names
+        .lines()
+        .filter(|name| name.contains(prefix))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// The agent's image under a second tag, so that an upgrade has something to roll to.
+async fn second_tag(cluster: &Cluster) -> Result<String> {
+    let image = cluster.run_kubectl(&[
+        "--namespace",
+        NAMESPACE,
+        "get",
+        "deployment",
+        release::OPERATOR,
+        "--output=jsonpath={.spec.template.spec.containers[0].args}",
+    ]);
+    let args: Vec<String> = serde_json::from_str(&image.await?)?;
+    let image = args
+        .iter()
+        .find_map(|arg| arg.strip_prefix("--agent-image="))
+        .context("no agent image")?;
+    let (name, tag) = image.rsplit_once(':').context("the agent's image has no tag")?;
+    let next = format!("{tag}-next");
+    let copy = format!("{name}:{next}");
+    rockbot_e2e::node::run_on_node(&cluster.settings, &["ctr", "images", "tag", "--force", image, &copy]).await?;
+    Ok(next)
+}

@@ -1,0 +1,25 @@
+//! `rockbot-fake-model`: the scripted model provider as a process of its own.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use tokio::net::TcpListener;
+
+/// A scripted model provider: OpenAI's chat completions at `/{scenario}/v1`.
+#[derive(Debug, Parser)]
+#[command(name = "rockbot-fake-model", version)]
+struct Args {
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let Args { listen } = Args::parse();
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    rockbot_fakes::serve(listener).await.context("the listener broke")
+}
