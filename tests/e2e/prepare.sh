@@ -9,9 +9,8 @@ prepare_cluster() {
 	tests/cluster/up
 	tests/cluster/self-test
 	say "== release binaries"
-	cargo build --release --quiet \
-		--package rockbot-operator --package rockbot-scripts-manager --package rockbot-agent-server \
-		--package rockbot-fakes --package rockbot
+	# One set of packages for every release build: another set unifies other features, and everything is built again.
+	make --no-print-directory build
 	say "== images"
 	mapfile -t archives < <(tests/images/build-product && for image in python test-mcp-everything; do tests/images/build $image | tail -n 1; done)
 	tests/cluster/load-image "${archives[@]}"

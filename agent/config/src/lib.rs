@@ -117,7 +117,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_tool_rounds: 12, request_timeout_seconds: 300 }
+        Self {
+            max_tool_rounds: 12,
+            request_timeout_seconds: 300,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The demo model: says what it is, streams word by word, runs Python when it may and reports the result.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use futures::{FutureExt, StreamExt};
 use rockbot_llm::{Demo, Event, Model, chat::ChatRequest};
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 mod args;
 
-use std::{sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use args::{Args, LogFormat};
@@ -26,10 +26,16 @@ const DRAIN: Drain = Drain {
 
 /// One thread serves an agent: it waits for models and tools, and a thread less is memory less. Replicas are how it grows.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
     let args = Args::parse();
     log(args.log_format, args.log.clone());
-    run(args).await.inspect_err(|error| error!("stopped: {error:#}"))
+    match run(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("stopped: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn run(args: Args) -> Result<()> {
@@ -86,7 +92,10 @@ fn log(format: LogFormat, filter: Targets) {
     let lines = tracing_subscriber::fmt::layer();
     let registry = tracing_subscriber::registry();
     match format {
-        LogFormat::Json => registry.with(lines.json().with_filter(filter)).init(),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_current_span(false);
+            registry.with(lines.with_filter(filter)).init();
+        }
         LogFormat::Text => registry.with(lines.with_filter(filter)).init(),
     }
 }

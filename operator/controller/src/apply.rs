@@ -3,21 +3,22 @@
 //! Everything is looked at before anything is written: when a name is taken, nothing is. A child that is as it should be
 //! costs no request at all.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
-    runtime::reflector::{ObjectRef, Store},
+    core::Status,
 };
 use rockbot_operator_plan::{FIELD_MANAGER, Objects, Outcome, Ownership, is_up_to_date, ownership, seal};
 use thiserror::Error;
 use tokio::time::{sleep, timeout};
+use tracing::debug;
 
 use crate::{
     context::Shared,
-    watches::{Stored, Stores},
+    watches::{Child, Watched},
 };
 
 /// How long the stores may take to show what was written. Beyond it the next reconcile may write the same again.
@@ -37,6 +38,8 @@ pub(crate) enum ApplyError {
         name: String,
         message: String,
     },
+    #[error("the namespace is being deleted")]
+    Ending,
     #[error("failed to {verb} {kind} {name}")]
     Api {
         verb: &'static str,
@@ -78,41 +81,39 @@ async fn all(shared: &Shared, parent: &ObjectMeta, objects: Objects) -> Result<O
     network_policy.take(shared).await?;
     service.take(shared).await?;
     let deployment = deployment.take(shared).await?;
-    Ok(Outcome::Applied(
-        deployment.map(|deployment| Box::new((*deployment).clone())),
-    ))
+    Ok(Outcome::Applied(deployment.map(Box::new)))
 }
 
 /// What is to be done about the children of one kind.
 struct Step<K> {
-    orphans: Vec<Arc<K>>,
+    orphans: Vec<K>,
     action: Action<K>,
 }
 
 enum Action<K> {
-    Nothing(Option<Arc<K>>),
-    Apply { desired: Box<K>, live: Option<Arc<K>> },
+    Nothing(Option<K>),
+    Apply { desired: Box<K>, live: Option<K> },
 }
 
-impl<K: Stored> Step<K> {
+impl<K: Child> Step<K> {
     async fn plan(shared: &Shared, parent: &ObjectMeta, desired: Option<K>) -> Result<Self, ApplyError> {
+        let known = K::children(&shared.stores);
         let desired = desired.map(seal);
-        let name = desired.as_ref().map(ResourceExt::name_any);
-        let is_orphan = |child: &K| ownership(child.meta(), parent) == Ownership::Ours && child.meta().name != name;
-        let orphans = K::store(&shared.stores).state_filter(is_orphan);
+        let name = desired.as_ref().map(ResourceExt::name_any).unwrap_or_default();
+        let orphans = known.of_owner_except(parent.uid.as_deref().unwrap_or_default(), &name);
         let Some(desired) = desired else {
             return Ok(Self {
                 orphans,
                 action: Action::Nothing(None),
             });
         };
-        let live = K::store(&shared.stores).get(&ObjectRef::from_obj(&desired));
+        let live = known.get(parent.namespace.as_deref().unwrap_or_default(), &name);
         match &live {
             Some(live) => ours_or_not(live.meta(), parent, &K::kind(&()))?,
             None => is_free(shared, parent, &desired).await?,
         }
         let action = match live {
-            Some(live) if is_up_to_date(&desired, &*live) => Action::Nothing(Some(live)),
+            Some(live) if is_up_to_date(&desired, &live) => Action::Nothing(Some(live)),
             live => Action::Apply {
                 desired: Box::new(desired),
                 live,
@@ -121,9 +122,9 @@ impl<K: Stored> Step<K> {
         Ok(Self { orphans, action })
     }
 
-    async fn take(self, shared: &Shared) -> Result<Option<Arc<K>>, ApplyError> {
+    async fn take(self, shared: &Shared) -> Result<Option<K>, ApplyError> {
         for orphan in &self.orphans {
-            delete(shared, &**orphan).await?;
+            delete(shared, orphan).await?;
         }
         match self.action {
             Action::Nothing(live) => Ok(live),
@@ -134,15 +135,17 @@ impl<K: Stored> Step<K> {
                 let applied = api
                     .patch(&desired.name_any(), &parameters, &Patch::Apply(&desired))
                     .await;
-                let applied = Arc::new(applied.map_err(|error| failed("apply", &*desired, error))?);
-                until_visible(&shared.stores, &*applied, live.as_deref()).await;
+                let applied = applied.map_err(|error| failed("apply", &*desired, error))?;
+                let (namespace, name) = (applied.namespace().unwrap_or_default(), applied.name_any());
+                let seen = || K::children(&shared.stores).resource_version(&namespace, &name);
+                until_visible(seen, &applied, live.as_ref()).await;
                 Ok(Some(applied))
             }
         }
     }
 }
 
-async fn delete<K: Stored>(shared: &Shared, orphan: &K) -> Result<(), ApplyError> {
+async fn delete<K: Child>(shared: &Shared, orphan: &K) -> Result<(), ApplyError> {
     let ObjectMeta { uid, .. } = orphan.meta().clone();
     let parameters = DeleteParams {
         preconditions: Some(Preconditions {
@@ -161,7 +164,7 @@ async fn delete<K: Stored>(shared: &Shared, orphan: &K) -> Result<(), ApplyError
 }
 
 /// Nobody else has the name: a label that we watch by can be missing from an object.
-async fn is_free<K: Stored>(shared: &Shared, parent: &ObjectMeta, desired: &K) -> Result<(), ApplyError> {
+async fn is_free<K: Child>(shared: &Shared, parent: &ObjectMeta, desired: &K) -> Result<(), ApplyError> {
     match api_of(shared, desired).get_metadata_opt(&desired.name_any()).await {
         Ok(None) => Ok(()),
         Ok(Some(found)) => ours_or_not(&found.metadata, parent, &K::kind(&())),
@@ -178,30 +181,35 @@ fn ours_or_not(child: &ObjectMeta, parent: &ObjectMeta, kind: &str) -> Result<()
     }
 }
 
-/// Waits until the store shows what was written, or something newer, so that the next reconcile does not write it again.
-pub(crate) async fn until_visible<K: Stored>(stores: &Stores, written: &K, before: Option<&K>) {
-    let (store, key): (&Store<K>, _) = (K::store(stores), ObjectRef::from_obj(written));
-    let is_visible = || {
-        let seen = store.get(&key).and_then(|seen| seen.resource_version());
-        seen == written.resource_version() || seen != before.and_then(ResourceExt::resource_version)
-    };
+/// Waits until what is `seen` is what was written, or something newer than `before`, so that the next reconcile does not write
+/// it again.
+pub(crate) async fn until_visible<K: Watched>(seen: impl Fn() -> Option<String>, written: &K, before: Option<&K>) {
+    let (written_version, before) = (
+        written.resource_version(),
+        before.and_then(ResourceExt::resource_version),
+    );
     let wait = async {
-        while !is_visible() {
+        loop {
+            let seen = seen();
+            if seen == written_version || seen != before {
+                return;
+            }
             sleep(LOOK_EVERY).await;
         }
     };
     if timeout(VISIBLE_WITHIN, wait).await.is_err() {
-        tracing::debug!(kind = %K::kind(&()), name = written.name_any(), "the watch is late");
+        debug!(kind = %K::kind(&()), name = written.name_any(), "the watch is late");
     }
 }
 
-fn api_of<K: Stored>(shared: &Shared, object: &K) -> Api<K> {
+fn api_of<K: Child>(shared: &Shared, object: &K) -> Api<K> {
     Api::namespaced(shared.client.clone(), &object.namespace().unwrap_or_default())
 }
 
-fn failed<K: Stored>(verb: &'static str, object: &K, error: kube::Error) -> ApplyError {
+fn failed<K: Child>(verb: &'static str, object: &K, error: kube::Error) -> ApplyError {
     let (kind, name) = (K::kind(&()).into_owned(), object.name_any());
     match error {
+        kube::Error::Api(status) if is_of_ending_namespace(&status) => ApplyError::Ending,
         kube::Error::Api(status) if (400..500).contains(&status.code) && !matches!(status.code, 409 | 429) => {
             ApplyError::Refused {
                 kind,
@@ -216,4 +224,13 @@ fn failed<K: Stored>(verb: &'static str, object: &K, error: kube::Error) -> Appl
             source: Box::new(error),
         },
     }
+}
+
+fn is_of_ending_namespace(status: &Status) -> bool {
+    let causes = status
+        .details
+        .as_ref()
+        .map(|details| details.causes.as_slice())
+        .unwrap_or_default();
+    causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
 }

@@ -5,6 +5,7 @@
 
 mod apply;
 mod args;
+mod children;
 mod context;
 mod discovery;
 mod http;

@@ -9,7 +9,7 @@ use futures::{Stream, stream};
 use kube::{Resource, runtime::reflector::ObjectRef};
 use tokio::sync::Notify;
 
-/// A set of objects that grows while nobody can serve it only by what exists: without a leader it takes nothing in.
+/// A set of objects. It is closed while this process does not lead: then nobody takes anything out, so nothing comes in.
 pub(crate) struct Queue<K: Resource<DynamicType = ()> + 'static> {
     state: Mutex<State<K>>,
     wake: Notify,

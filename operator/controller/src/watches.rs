@@ -1,7 +1,7 @@
 //! What the cluster looks like: one watch per kind, the stores that they fill, and who is to be reconciled when something
 //! changes. They run on every replica, so that each can serve the HTTP API and take over at once.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, future::ready, sync::Arc};
 
 use futures::StreamExt;
 use k8s_openapi::{
@@ -16,7 +16,7 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
         WatchStreamExt,
-        reflector::{self, ObjectRef, Store},
+        reflector::{self, ObjectRef, Store, store::Writer},
         watcher::{self, Event, watcher},
     },
 };
@@ -26,18 +26,21 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
-use crate::queue::Queue;
+use crate::{children::Children, queue::Queue};
+
+/// Objects that a list brings at a time: what is read at once is held in memory at once.
+const PAGE_SIZE: u32 = 100;
 
 /// Everything that is known of the cluster.
 #[derive(Clone)]
 pub(crate) struct Stores {
     pub(crate) agents: Store<Agent>,
     pub(crate) mcp_servers: Store<McpServer>,
-    service_accounts: Store<ServiceAccount>,
-    config_maps: Store<ConfigMap>,
-    network_policies: Store<NetworkPolicy>,
-    services: Store<Service>,
-    deployments: Store<Deployment>,
+    service_accounts: Arc<Children<ServiceAccount>>,
+    config_maps: Arc<Children<ConfigMap>>,
+    network_policies: Arc<Children<NetworkPolicy>>,
+    services: Arc<Children<Service>>,
+    deployments: Arc<Children<Deployment>>,
 }
 
 /// Who is to be reconciled.
@@ -47,8 +50,8 @@ pub(crate) struct Queues {
     pub(crate) mcp_servers: Arc<Queue<McpServer>>,
 }
 
-/// A kind that has a store.
-pub(crate) trait Stored:
+/// A kind that is watched.
+pub(crate) trait Watched:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
     + Debug
@@ -58,27 +61,40 @@ pub(crate) trait Stored:
     + Sync
     + 'static
 {
+}
+
+/// A kind that is reconciled.
+pub(crate) trait Parent: Watched {
     fn store(stores: &Stores) -> &Store<Self>;
 }
 
-macro_rules! stored {
-    ($($kind:ty: $field:ident),* $(,)?) => {
-        $(impl Stored for $kind {
-            fn store(stores: &Stores) -> &Store<Self> {
-                &stores.$field
+/// A kind that is applied.
+pub(crate) trait Child: Watched {
+    fn children(stores: &Stores) -> &Children<Self>;
+}
+
+macro_rules! watched {
+    ($($role:ident $kind:ident: $function:ident -> $store:ident, $field:ident);* $(;)?) => {
+        $(
+            impl Watched for $kind {}
+
+            impl $role for $kind {
+                fn $function(stores: &Stores) -> &$store<Self> {
+                    &stores.$field
+                }
             }
-        })*
+        )*
     };
 }
 
-stored! {
-    Agent: agents,
-    McpServer: mcp_servers,
-    ServiceAccount: service_accounts,
-    ConfigMap: config_maps,
-    NetworkPolicy: network_policies,
-    Service: services,
-    Deployment: deployments,
+watched! {
+    Parent Agent: store -> Store, agents;
+    Parent McpServer: store -> Store, mcp_servers;
+    Child ServiceAccount: children -> Children, service_accounts;
+    Child ConfigMap: children -> Children, config_maps;
+    Child NetworkPolicy: children -> Children, network_policies;
+    Child Service: children -> Children, services;
+    Child Deployment: children -> Children, deployments;
 }
 
 /// Starts all watches.
@@ -137,92 +153,119 @@ struct Watches<'a> {
 }
 
 impl Watches<'_> {
-    fn agents(&self, stores: &Stores, writer: reflector::store::Writer<Agent>) {
+    fn agents(&self, stores: &Stores, mut writer: Writer<Agent>) {
         let queue = Arc::clone(&self.queues.agents);
         let store = stores.agents.clone();
-        self.watch(watcher::Config::default(), writer, move |touched| match touched {
-            Some(agent) => queue.add(ObjectRef::from_obj(agent)),
-            None => add_all(&queue, &store),
+        self.watch("", move |event| {
+            writer.apply_watcher_event(event);
+            match touched(event) {
+                Touched::One(agent) => queue.add(ObjectRef::from_obj(agent)),
+                Touched::Any => add_all(&queue, &store),
+                Touched::None => {}
+            }
         });
     }
 
     /// An McpServer that changes is reconciled, and so is every agent that names it.
-    fn mcp_servers(&self, stores: &Stores, writer: reflector::store::Writer<McpServer>) {
-        let queues = self.queues.clone();
+    fn mcp_servers(&self, stores: &Stores, mut writer: Writer<McpServer>) {
+        let Queues { agents, mcp_servers } = self.queues.clone();
         let stores = stores.clone();
-        self.watch(watcher::Config::default(), writer, move |touched| {
-            let Some(server) = touched else {
-                add_all(&queues.mcp_servers, &stores.mcp_servers);
-                return add_all(&queues.agents, &stores.agents);
-            };
-            queues.mcp_servers.add(ObjectRef::from_obj(server));
-            for agent in stores.agents.state().iter().filter(|agent| names(agent, server)) {
-                queues.agents.add(ObjectRef::from_obj(agent));
+        self.watch("", move |event| {
+            writer.apply_watcher_event(event);
+            match touched(event) {
+                Touched::One(server) => {
+                    mcp_servers.add(ObjectRef::from_obj(server));
+                    for agent in stores.agents.state_filter(|agent| names(agent, server)) {
+                        agents.add(ObjectRef::from_obj(&agent));
+                    }
+                }
+                Touched::Any => {
+                    add_all(&mcp_servers, &stores.mcp_servers);
+                    add_all(&agents, &stores.agents);
+                }
+                Touched::None => {}
             }
         });
     }
 
     /// A child that changes has its owner reconciled.
-    fn children<K: Stored>(&self, agents: &Store<Agent>, mcp_servers: &Store<McpServer>) -> Store<K> {
-        let (store, writer) = reflector::store();
+    fn children<K: Child>(&self, agents: &Store<Agent>, mcp_servers: &Store<McpServer>) -> Arc<Children<K>> {
+        let children = Arc::new(Children::default());
         let queues = self.queues.clone();
-        let (agents, mcp_servers) = (agents.clone(), mcp_servers.clone());
-        self.watch(
-            watcher::Config::default().labels(MANAGED_SELECTOR),
-            writer,
-            move |touched: Option<&K>| {
-                let Some(child) = touched else {
+        let (seen, agents, mcp_servers) = (Arc::clone(&children), agents.clone(), mcp_servers.clone());
+        self.watch(MANAGED_SELECTOR, move |event| {
+            seen.see(event);
+            match touched(event) {
+                Touched::One(child) => queues.add_owners(child),
+                Touched::Any => {
                     add_all(&queues.agents, &agents);
-                    return add_all(&queues.mcp_servers, &mcp_servers);
-                };
-                let namespace = child.meta().namespace.as_deref();
-                for owner in child.owner_references() {
-                    if let Some(agent) = ObjectRef::from_owner_ref(namespace, owner, ()) {
-                        queues.agents.add(agent);
-                    }
-                    if let Some(server) = ObjectRef::from_owner_ref(namespace, owner, ()) {
-                        queues.mcp_servers.add(server);
-                    }
+                    add_all(&queues.mcp_servers, &mcp_servers);
                 }
-            },
-        );
-        store
+                Touched::None => {}
+            }
+        });
+        children
     }
 
-    /// Fills a store and tells what was touched: an object, or, when the watch began anew and deletions may have been
-    /// missed, anything.
-    fn watch<K: Stored>(
-        &self,
-        config: watcher::Config,
-        writer: reflector::store::Writer<K>,
-        touch: impl Fn(Option<&K>) + Send + 'static,
-    ) {
+    /// Watches the objects of a kind with certain labels.
+    fn watch<K: Watched>(&self, labels: &str, mut see: impl FnMut(&Event<K>) + Send + 'static) {
+        let config = watcher::Config::default().labels(labels).page_size(PAGE_SIZE);
         let events = watcher(Api::<K>::all(self.client.clone()), config)
             .default_backoff()
             .modify(|object| {
                 // Nobody reads it, and it is larger than the rest of most objects.
                 object.meta_mut().managed_fields = None;
             })
-            .reflect(writer)
             .take_until(self.stop.clone().cancelled_owned());
         self.tasks.spawn(events.for_each(move |event| {
             match &event {
-                Ok(Event::Apply(object) | Event::Delete(object)) => touch(Some(object)),
-                Ok(Event::InitDone) => touch(None),
-                Ok(Event::Init | Event::InitApply(_)) => {}
-                Err(error) => warn!(kind = %K::kind(&()), error = error as &dyn std::error::Error, "a watch failed; it is tried again"),
+                Ok(event) => see(event),
+                Err(error) => {
+                    let error: &dyn std::error::Error = error;
+                    warn!(kind = %K::kind(&()), error, "a watch failed; it is tried again");
+                }
             }
-            futures::future::ready(())
+            ready(())
         }));
+    }
+}
+
+/// What an event is about.
+enum Touched<'a, K> {
+    One(&'a K),
+    /// The watch began anew: deletions may have been missed.
+    Any,
+    None,
+}
+
+fn touched<K>(event: &Event<K>) -> Touched<'_, K> {
+    match event {
+        Event::Apply(object) | Event::Delete(object) => Touched::One(object),
+        Event::InitDone => Touched::Any,
+        Event::Init | Event::InitApply(_) => Touched::None,
+    }
+}
+
+impl Queues {
+    fn add_owners<K: Child>(&self, child: &K) {
+        let namespace = child.meta().namespace.as_deref();
+        for owner in child.owner_references() {
+            if let Some(agent) = ObjectRef::from_owner_ref(namespace, owner, ()) {
+                self.agents.add(agent);
+            }
+            if let Some(server) = ObjectRef::from_owner_ref(namespace, owner, ()) {
+                self.mcp_servers.add(server);
+            }
+        }
     }
 }
 
 fn names(agent: &Agent, server: &McpServer) -> bool {
     let mcp = agent.spec.tools.mcp.as_ref();
-    agent.namespace() == server.namespace()
+    agent.metadata.namespace == server.metadata.namespace
         && mcp.is_some_and(|mcp| {
             mcp.servers
                 .iter()
-                .any(|reference| Some(&reference.name) == server.metadata.name.as_ref())
+                .any(|named| Some(&named.name) == server.metadata.name.as_ref())
         })
 }

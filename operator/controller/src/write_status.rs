@@ -6,13 +6,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::events::{Event, EventType},
+    runtime::{
+        events::{Event, EventType},
+        reflector::ObjectRef,
+    },
 };
 use rockbot_operator_plan::{FIELD_MANAGER, Transition, transition};
 use serde::Serialize;
 use tracing::{info, warn};
 
-use crate::{context::Context, watches::Stored};
+use crate::{apply::until_visible, context::Context, watches::Parent};
 
 /// A status on its way to the API server.
 #[derive(Debug, Serialize)]
@@ -25,7 +28,7 @@ struct StatusPatch<'a, S> {
 }
 
 /// Writes `after` if it is not what `before` says. An object that is gone, or another one by now, is left alone.
-pub(crate) async fn write_status<K: Stored, S: Serialize + PartialEq + std::fmt::Debug>(
+pub(crate) async fn write_status<K: Parent, S: Serialize + PartialEq + std::fmt::Debug>(
     context: &Context,
     object: &K,
     before: Option<&S>,
@@ -56,7 +59,9 @@ pub(crate) async fn write_status<K: Stored, S: Serialize + PartialEq + std::fmt:
         .await
     {
         Ok(written) => {
-            crate::apply::until_visible(&context.shared.stores, &written, Some(object)).await;
+            let (store, key) = (K::store(&context.shared.stores), ObjectRef::from_obj(object));
+            let seen = || store.get(&key).and_then(|seen| seen.resource_version());
+            until_visible(seen, &written, Some(object)).await;
             Ok(())
         }
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
@@ -65,7 +70,7 @@ pub(crate) async fn write_status<K: Stored, S: Serialize + PartialEq + std::fmt:
 }
 
 /// Tells of a transition of `Ready`. An Event that cannot be written is worth a log line, and no more.
-pub(crate) async fn tell<K: Stored>(context: &Context, object: &K, before: &[Condition], after: &[Condition]) {
+pub(crate) async fn tell<K: Parent>(context: &Context, object: &K, before: &[Condition], after: &[Condition]) {
     let Some(Transition {
         is_warning,
         reason,

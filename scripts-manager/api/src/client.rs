@@ -35,7 +35,10 @@ impl Client {
     /// When the URL cannot be a base or the TLS provider cannot be set up.
     pub fn new(settings: ClientSettings) -> Result<Self, ScriptError> {
         let endpoint = settings.url.join("/v1/scripts").map_err(|error| {
-            ScriptError::new(ScriptErrorCode::Internal, format!("scripts manager URL {}: {error}", settings.url))
+            ScriptError::new(
+                ScriptErrorCode::Internal,
+                format!("scripts manager URL {}: {error}", settings.url),
+            )
         })?;
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -43,7 +46,11 @@ impl Client {
             .tcp_nodelay(true)
             .build()
             .map_err(|error| ScriptError::new(ScriptErrorCode::Internal, error.to_string()))?;
-        Ok(Self { http, endpoint, token_file: settings.token_file })
+        Ok(Self {
+            http,
+            endpoint,
+            token_file: settings.token_file,
+        })
     }
 
     async fn token(&self) -> Result<String, ScriptError> {

@@ -118,19 +118,30 @@ impl ScriptRequest {
             return Err(ScriptError::invalid("script: must not be empty; pass Python source"));
         }
         if self.script.len() > MAX_SCRIPT_BYTES {
-            let message = format!("script: {} bytes; at most {MAX_SCRIPT_BYTES} are allowed", self.script.len());
+            let message = format!(
+                "script: {} bytes; at most {MAX_SCRIPT_BYTES} are allowed",
+                self.script.len()
+            );
             return Err(ScriptError::invalid(message));
         }
         let input = self.input_text().unwrap_or_default();
         if input.len() > MAX_INPUT_BYTES {
-            let message = format!("input_data: {} bytes of text; at most {MAX_INPUT_BYTES} are allowed", input.len());
+            let message = format!(
+                "input_data: {} bytes of text; at most {MAX_INPUT_BYTES} are allowed",
+                input.len()
+            );
             return Err(ScriptError::invalid(message));
         }
         if input.contains('\0') {
-            return Err(ScriptError::invalid("input_data: must not contain NUL; it becomes an environment variable"));
+            return Err(ScriptError::invalid(
+                "input_data: must not contain NUL; it becomes an environment variable",
+            ));
         }
         if !(1..=MAX_TIMEOUT_SECONDS).contains(&self.timeout_seconds) {
-            let message = format!("timeout_seconds: {}; allowed is 1 to {MAX_TIMEOUT_SECONDS}", self.timeout_seconds);
+            let message = format!(
+                "timeout_seconds: {}; allowed is 1 to {MAX_TIMEOUT_SECONDS}",
+                self.timeout_seconds
+            );
             return Err(ScriptError::invalid(message));
         }
         Ok(())
@@ -145,7 +156,12 @@ impl ScriptError {
 
     /// An error after which asking again is pointless, or may run the script twice.
     pub fn new(code: ScriptErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retryable: false, retry_after_seconds: None }
+        Self {
+            code,
+            message: message.into(),
+            retryable: false,
+            retry_after_seconds: None,
+        }
     }
 
     /// The same error, known to have happened before any byte reached a sandbox.

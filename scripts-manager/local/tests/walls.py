@@ -22,26 +22,19 @@ def call(name, *arguments):
     attempt(name, action)
 
 
-numbers = {"x86_64": 0, "aarch64": 1}[platform.machine()]
-
-
-def number(x86_64, aarch64):
-    return (x86_64, aarch64)[numbers]
-
-
 def raw(name, x86_64, aarch64, *arguments):
     def action():
         ctypes.set_errno(0)
-        if libc.syscall(number(x86_64, aarch64), *arguments) == -1:
+        if libc.syscall(x86_64 if platform.machine() == "x86_64" else aarch64, *arguments) == -1:
             raise OSError(ctypes.get_errno(), name)
 
     attempt(name, action)
 
 
-for family in ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET", "AF_VSOCK", "AF_ALG", "AF_BLUETOOTH", "AF_CAN"):
+families = {"UNIX": 1, "INET": 2, "INET6": 10, "NETLINK": 16, "PACKET": 17, "CAN": 29, "BLUETOOTH": 31, "ALG": 38, "VSOCK": 40}
+for family, value in families.items():
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW):
-        attempt("socket " + family, lambda: socket.socket(getattr(socket, family), kind))
-attempt("socket 1 << 32", lambda: socket.socket(socket.AF_INET | 0, socket.SOCK_STREAM))
+        attempt("socket AF_%s %d" % (family, kind), lambda: socket.socket(value, kind))
 attempt("pair of datagrams", lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
 attempt("pair of raw", lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_RAW))
 pair = socket.socketpair()
@@ -78,5 +71,5 @@ parent = "/proc/%d/" % os.getppid()
 attempt("the supervisor's memory", lambda: open(parent + "mem", "rb"))
 attempt("the supervisor's environment", lambda: open(parent + "environ", "rb").read())
 attempt("the supervisor's descriptors", lambda: os.open(parent + "fd/1", os.O_WRONLY))
-attempt("a higher limit", lambda: __import__("resource").setrlimit(4, (-1, -1)) if False else os.nice(-5))
+attempt("a higher priority", lambda: os.nice(-5))
 print(json.dumps(seen))

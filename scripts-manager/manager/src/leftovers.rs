@@ -20,6 +20,7 @@ pub(crate) struct Facts {
     /// Seconds since the epoch.
     pub created: i64,
     pub pending: bool,
+    pub scheduled: bool,
     pub running: bool,
     pub ended: bool,
     pub deleting: bool,
@@ -53,11 +54,17 @@ impl Facts {
                 .as_ref()
                 .map_or(0, |time| time.0.as_second()),
             pending: phase == "Pending",
+            scheduled: pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()),
             running: container.is_some_and(|state| state.running.is_some()),
             ended: matches!(phase, "Succeeded" | "Failed"),
             deleting: pod.metadata.deletion_timestamp.is_some(),
             problem: status.and_then(problem_of),
         }
+    }
+
+    /// Whether nothing will ever run in it again.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended || self.deleting
     }
 
     /// Whether manager `instance`, which is not using this pod itself, should delete it.

@@ -14,6 +14,9 @@ mod pod;
 mod pool;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;

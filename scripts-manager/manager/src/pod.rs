@@ -30,6 +30,8 @@ use crate::{args::Args, leftovers::Facts, metrics::Metrics};
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// From creation to the container's start: scheduling and pulling the image included.
 const START_DEADLINE: Duration = Duration::from_secs(120);
+/// Between two attempts to attach before the container is known to run.
+const ATTACH_SPACING: Duration = Duration::from_millis(75);
 /// Longest start of Python, on a busy node with a tenth of a CPU.
 const GREET_DEADLINE: Duration = Duration::from_secs(30);
 /// What a stream may hold between the WebSocket and us.
@@ -48,19 +50,8 @@ struct Shared {
     seccomp: Seccomp,
     metrics: Arc<Metrics>,
     listed: AtomicBool,
-    /// Pods that a task of this process starts, holds or deletes, and how far each is.
-    mine: Mutex<HashMap<String, watch::Sender<Progress>>>,
-}
-
-/// How far a pod is, as the watch tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Progress {
-    /// It does not run yet; the kubelet or scheduler may have said why.
-    Coming(Option<String>),
-    /// Its container runs.
-    Running,
-    /// It ended.
-    Ended,
+    /// Pods that a task of this process starts, holds or deletes, and what the watch says of each.
+    mine: Mutex<HashMap<String, watch::Sender<Facts>>>,
 }
 
 /// Why a sandbox could not be had.
@@ -74,6 +65,8 @@ pub(crate) enum StartError {
     NotRunning { problem: String },
     #[error("its pod ended before it was ready")]
     Ended,
+    #[error("its pod was attached to without streams")]
+    NoStreams,
     #[error("the supervisor was not ready within {GREET_DEADLINE:?}")]
     NotReady,
     #[error(transparent)]
@@ -98,7 +91,7 @@ type Attached = Conversation<ReadHalf<SimplexStream>, WriteHalf<SimplexStream>>;
 struct Claim {
     shared: Arc<Shared>,
     name: String,
-    progress: watch::Receiver<Progress>,
+    facts: watch::Receiver<Facts>,
 }
 
 impl Pods {
@@ -122,11 +115,13 @@ impl Pods {
     }
 
     /// Makes a new pod and waits until its supervisor is ready. Nothing is left of one that fails.
-    pub(crate) async fn start(&self, stop: &CancellationToken) -> Result<Sandbox, StartError> {
+    ///
+    /// In a `hurry`, because a script waits, attaching is tried before the kubelet has said that the container runs.
+    pub(crate) async fn start(&self, hurry: bool, stop: &CancellationToken) -> Result<Sandbox, StartError> {
         let begin = Instant::now();
         let mut claim = self.claim();
         let started = tokio::select! {
-            started = self.try_start(&mut claim) => started,
+            started = self.try_start(&mut claim, hurry) => started,
             () = stop.cancelled() => Err(StartError::Stopping),
         };
         match started {
@@ -148,7 +143,7 @@ impl Pods {
         }
     }
 
-    async fn try_start(&self, claim: &mut Claim) -> Result<(AttachedProcess, Attached), StartError> {
+    async fn try_start(&self, claim: &mut Claim, hurry: bool) -> Result<(AttachedProcess, Attached), StartError> {
         let pod = parked_pod(&PodSettings {
             name: &claim.name,
             image: &self.shared.image,
@@ -157,16 +152,41 @@ impl Pods {
             seccomp: self.shared.seccomp,
         });
         call(self.shared.api.create(&PostParams::default(), &pod)).await?;
-        claim.wait_until_running().await?;
+        timeout(START_DEADLINE, self.meet(claim, hurry))
+            .await
+            .map_err(|_| claim.not_running())?
+    }
+
+    /// Attaches to the container as soon as it runs, and greets its supervisor.
+    async fn meet(&self, claim: &mut Claim, hurry: bool) -> Result<(AttachedProcess, Attached), StartError> {
+        claim
+            .wait_for(|facts| facts.running || (hurry && facts.scheduled))
+            .await?;
+        loop {
+            let running = claim.is_running();
+            match self.greet(&claim.name).await {
+                Ok(met) => return Ok(met),
+                Err(error) if running => return Err(error),
+                // The kubelet tells of a container that runs up to a second later.
+                Err(_) => {
+                    if let Ok(arrived) = timeout(ATTACH_SPACING, claim.wait_for(|facts| facts.running)).await {
+                        arrived?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn greet(&self, name: &str) -> Result<(AttachedProcess, Attached), StartError> {
         let streams = AttachParams::default()
             .container(CONTAINER)
             .stdin(true)
             .stderr(false)
             .max_stdin_buf_size(STREAM_BUFFER)
             .max_stdout_buf_size(STREAM_BUFFER);
-        let mut attached = call(self.shared.api.attach(&claim.name, &streams)).await?;
+        let mut attached = call(self.shared.api.attach(name, &streams)).await?;
         let (Some(stdin), Some(stdout)) = (attached.stdin(), attached.stdout()) else {
-            return Err(StartError::Ended);
+            return Err(StartError::NoStreams);
         };
         let conversation = timeout(GREET_DEADLINE, Conversation::open(stdout, stdin))
             .await
@@ -195,15 +215,10 @@ impl Pods {
 
     /// Takes in what the watch says about a pod.
     pub(crate) fn note(&self, name: &str, facts: &Facts) {
-        if let Some(progress) = self.mine().get(name) {
-            let now = match (facts.running, facts.ended || facts.deleting) {
-                (_, true) => Progress::Ended,
-                (true, false) => Progress::Running,
-                (false, false) => Progress::Coming(facts.problem.clone()),
-            };
-            progress.send_if_modified(|before| {
-                let changed = *before != now;
-                *before = now;
+        if let Some(known) = self.mine().get(name) {
+            known.send_if_modified(|before| {
+                let changed = before != facts;
+                before.clone_from(facts);
                 changed
             });
         }
@@ -220,30 +235,27 @@ impl Pods {
 
     /// Why a pod does not run yet, when the kubelet or the scheduler has said so of any.
     pub(crate) fn problem(&self) -> Option<String> {
-        self.mine().values().find_map(|progress| match &*progress.borrow() {
-            Progress::Coming(problem) => problem.clone(),
-            Progress::Running | Progress::Ended => None,
-        })
+        self.mine().values().find_map(|facts| facts.borrow().problem.clone())
     }
 
     fn claim(&self) -> Claim {
         let name = format!("script-{:016x}", rand::random::<u64>());
-        let (sender, progress) = watch::channel(Progress::Coming(None));
+        let (sender, facts) = watch::channel(Facts::default());
         self.mine().insert(name.clone(), sender);
         Claim {
             shared: Arc::clone(&self.shared),
             name,
-            progress,
+            facts,
         }
     }
 
-    fn mine(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Progress>>> {
+    fn mine(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Facts>>> {
         self.shared.mine()
     }
 }
 
 impl Shared {
-    fn mine(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Progress>>> {
+    fn mine(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Facts>>> {
         self.mine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -261,20 +273,26 @@ impl Sandbox {
 }
 
 impl Claim {
-    async fn wait_until_running(&mut self) -> Result<(), StartError> {
-        let arrived = self
-            .progress
-            .wait_for(|progress| !matches!(progress, Progress::Coming(_)));
-        // Whatever came of waiting, what counts is how far the pod is now.
-        let _ = timeout(START_DEADLINE, arrived).await;
-        match &*self.progress.borrow() {
-            Progress::Running => Ok(()),
-            Progress::Ended => Err(StartError::Ended),
-            Progress::Coming(problem) => {
-                let problem = problem.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
-                Err(StartError::NotRunning { problem })
-            }
+    async fn wait_for(&mut self, arrived: impl Fn(&Facts) -> bool) -> Result<(), StartError> {
+        match self.facts.wait_for(|facts| arrived(facts) || facts.is_over()).await {
+            Ok(facts) if !facts.is_over() => Ok(()),
+            _ => Err(StartError::Ended),
         }
+    }
+
+    fn is_running(&self) -> bool {
+        self.facts.borrow().running
+    }
+
+    fn not_running(&self) -> StartError {
+        let problem = self
+            .facts
+            .borrow()
+            .problem
+            .as_ref()
+            .map(|text| format!(": {text}"))
+            .unwrap_or_default();
+        StartError::NotRunning { problem }
     }
 }
 

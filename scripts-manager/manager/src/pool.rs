@@ -123,16 +123,18 @@ impl Pool {
 
     /// Starts sandboxes whenever there are too few, until the end.
     pub(crate) async fn keep_full(self: Arc<Self>) {
-        loop {
-            let next = self.plan();
-            if next.is_none() {
-                self.start_one();
+        while !self.stop.is_cancelled() {
+            let (lack, now) = (self.lack(), Instant::now());
+            let start = self.pace().when(lack, now);
+            if start.is_some_and(|start| start <= now) {
+                self.start_one(lack == Lack::Urgent);
                 continue;
             }
+            let look_again = start.unwrap_or(now + TICK).min(now + TICK);
             tokio::select! {
                 () = self.changed.notified() => {}
-                () = sleep_until(next.unwrap_or_else(Instant::now)) => {}
-                () = self.stop.cancelled() => return,
+                () = sleep_until(look_again) => {}
+                () = self.stop.cancelled() => {}
             }
             self.expire();
         }
@@ -144,24 +146,17 @@ impl Pool {
         self.lives.wait().await;
     }
 
-    /// None when a sandbox should start now, otherwise when to look again.
-    fn plan(&self) -> Option<Instant> {
-        let now = Instant::now();
-        let lack = match self.desk().lack() {
+    fn lack(&self) -> Lack {
+        match self.desk().lack() {
             Lack::Spare if self.draining.is_cancelled() => Lack::Nothing,
             lack => lack,
-        };
-        let start = self.pace().when(lack, now);
-        match start {
-            Some(time) if time <= now => None,
-            start => Some(start.unwrap_or(now + TICK).min(now + TICK)),
         }
     }
 
-    fn start_one(self: &Arc<Self>) {
+    fn start_one(self: &Arc<Self>, hurry: bool) {
         self.desk().starting();
         self.pace().started(Instant::now());
-        self.lives.spawn(Arc::clone(self).live());
+        self.lives.spawn(Arc::clone(self).live(hurry));
     }
 
     /// Gives waiting scripts to parked sandboxes.
@@ -195,8 +190,8 @@ impl Pool {
     }
 
     /// The life of one sandbox.
-    async fn live(self: Arc<Self>) {
-        let mut sandbox = match self.pods.start(&self.stop).await {
+    async fn live(self: Arc<Self>, hurry: bool) {
+        let mut sandbox = match self.pods.start(hurry, &self.stop).await {
             Ok(sandbox) => sandbox,
             Err(error) => {
                 self.metrics.start_failures.inc();

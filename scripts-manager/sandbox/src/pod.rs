@@ -80,7 +80,6 @@ pub fn parked_pod(settings: &PodSettings<'_>) -> Pod {
                 run_as_non_root: Some(true),
                 run_as_user: Some(settings.user_id),
                 run_as_group: Some(settings.user_id),
-                fs_group: Some(settings.user_id),
                 seccomp_profile: Some(runtime_default()),
                 ..PodSecurityContext::default()
             }),

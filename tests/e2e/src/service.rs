@@ -11,21 +11,38 @@ use crate::{
     process::{Server, port_forward},
 };
 
+/// Whoever calls a service says who it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Caller<'a> {
+    token: Option<&'a str>,
+    claim: Option<&'a str>,
+}
+
+impl<'a> Caller<'a> {
+    /// A caller with a token, who says nothing of itself.
+    pub fn with(token: &'a str) -> Self {
+        Self {
+            token: Some(token),
+            claim: None,
+        }
+    }
+
+    /// The same caller, saying that it is `agent`: `NAMESPACE/NAME`.
+    #[must_use]
+    pub fn claiming(self, agent: &'a str) -> Self {
+        Self {
+            claim: Some(agent),
+            ..self
+        }
+    }
+}
+
 /// A service of RockBot behind a port-forward.
 #[derive(Debug)]
 pub struct Service {
     _forward: Server,
     http: Client,
     base: String,
-}
-
-/// Whoever calls a service says who it is.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Caller<'a> {
-    /// Bearer token.
-    pub token: Option<&'a str>,
-    /// Name of the agent that the caller says it is.
-    pub claim: Option<&'a str>,
 }
 
 impl Service {
@@ -68,16 +85,7 @@ impl Service {
     /// When it refuses.
     pub async fn run_script(&self, token: &str, script: &str, input: &Value) -> Result<Value> {
         let body = json!({ "script": script, "input_data": input, "timeout_seconds": 20 });
-        let (status, text) = self
-            .post(
-                "/v1/scripts",
-                &body,
-                Caller {
-                    token: Some(token),
-                    claim: None,
-                },
-            )
-            .await?;
+        let (status, text) = self.post("/v1/scripts", &body, Caller::with(token)).await?;
         ensure!(
             status == StatusCode::OK,
             "the scripts manager answered {status}: {text}"

@@ -15,8 +15,9 @@ use rockbot_e2e::{
     wait::Seen,
 };
 
-/// What stays after `helm uninstall` of both charts, as the README says: the definitions, and with them people's objects.
-const KEPT: [&str; 2] = [
+/// What stays after `helm uninstall` of both charts, as the docs say: the definitions, and with them people's objects.
+const KEPT: [&str; 3] = [
+    "apiservice.apiregistration.k8s.io/v1alpha1.rockbot.dev",
     "customresourcedefinition.apiextensions.k8s.io/agents.rockbot.dev",
     "customresourcedefinition.apiextensions.k8s.io/mcpservers.rockbot.dev",
 ];
@@ -121,19 +122,7 @@ async fn uninstall_leaves_nothing(ns: &Namespace) -> Result<()> {
         Ok(Seen::when(left.is_empty(), || left))
     })
     .await?;
-    let kinds = cluster
-        .run_kubectl(&["api-resources", "--namespaced=false", "--verbs=list", "--output=name"])
-        .await?;
-    let kinds: Vec<_> = kinds.lines().collect();
-    let all = cluster
-        .run_kubectl(&["get", &kinds.join(","), "--output=name", "--ignore-not-found"])
-        .await?;
-    let mut left: Vec<_> = all
-        .lines()
-        .filter(|name| name.contains("rockbot") && !name.starts_with("node/"))
-        .collect();
-    left.retain(|name| !name.starts_with("csinode"));
-    left.sort_unstable();
+    let left = named_after_rockbot(cluster).await?;
     ensure!(left == KEPT, "left behind: {left:?}");
     // People's agents stay, and so does what answers for them, until they are deleted.
     ns.kubectl(&["get", "agent", "steady"]).await?;
@@ -143,6 +132,23 @@ async fn uninstall_leaves_nothing(ns: &Namespace) -> Result<()> {
         .run_kubectl(&["delete", "crds", "agents.rockbot.dev", "mcpservers.rockbot.dev"])
         .await
         .map(drop)
+}
+
+/// Objects of the whole cluster, of every kind, with RockBot in their names; those of its nodes aside.
+async fn named_after_rockbot(cluster: &Cluster) -> Result<Vec<String>> {
+    let kinds = ["api-resources", "--namespaced=false", "--verbs=list", "--output=name"];
+    let kinds = cluster.run_kubectl(&kinds).await?.lines().collect::<Vec<_>>().join(",");
+    let all = cluster
+        .run_kubectl(&["get", &kinds, "--output=name", "--ignore-not-found"])
+        .await?;
+    let nodes: Vec<_> = all.lines().filter_map(|name| name.strip_prefix("node/")).collect();
+    let of_a_node = |name: &str| name.split('/').next_back().is_some_and(|name| nodes.contains(&name));
+    let mut names: Vec<_> = all
+        .lines()
+        .filter(|name| name.contains("rockbot") && !of_a_node(name))
+        .collect();
+    names.sort_unstable();
+    Ok(names.into_iter().map(str::to_owned).collect())
 }
 
 async fn pods_of(ns: &Namespace, prefix: &str) -> Result<Vec<String>> {

@@ -21,5 +21,7 @@ async fn main() -> Result<()> {
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}"))?;
+    // With port 0 this line alone tells where it is.
+    println!("scripted model on http://{}", listener.local_addr()?);
     rockbot_fakes::serve(listener).await.context("the listener broke")
 }

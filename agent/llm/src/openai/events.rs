@@ -27,7 +27,7 @@ where
         let bytes = bytes.and_then(|bytes| {
             *read += bytes.len();
             if *read > MAX_ANSWER {
-                Err(bad(format!("more than {MAX_ANSWER} bytes")))
+                Err(bad(&format!("more than {MAX_ANSWER} bytes")))
             } else {
                 Ok(bytes)
             }
@@ -74,13 +74,13 @@ fn body_error(error: sse_stream::Error) -> ModelError {
     match error {
         sse_stream::Error::Body(error) => match error.downcast::<ModelError>() {
             Ok(error) => *error,
-            Err(error) => bad(error.to_string()),
+            Err(error) => bad(&error.to_string()),
         },
-        other => bad(other.to_string()),
+        other => bad(&other.to_string()),
     }
 }
 
-fn bad(reason: String) -> ModelError {
+fn bad(reason: &str) -> ModelError {
     ModelError::new(
         ModelErrorKind::BadResponse,
         format!("the model provider's stream cannot be read: {reason}"),

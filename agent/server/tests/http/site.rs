@@ -9,7 +9,7 @@ use rockbot_agent_server::{Drain, Server, serve};
 use rockbot_fakes::{FakeModel, Step};
 use rockbot_scripts_api::{ScriptError, ScriptRequest, ScriptResult, ScriptRunner};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Barrier, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// How long anything may take.
@@ -24,14 +24,23 @@ pub(crate) struct Site {
     http: Client,
 }
 
-/// A "sandbox" that answers with the script itself; a script that says `sleep` never ends.
-struct Echo;
+/// A "sandbox" that answers with the script itself. `sleep` never ends; three scripts that `meet` wait for each other,
+/// and the `slow` one of them comes last.
+struct Echo {
+    meeting: Barrier,
+}
 
 #[async_trait]
 impl ScriptRunner for Echo {
     async fn run(&self, request: ScriptRequest) -> Result<ScriptResult, ScriptError> {
         if request.script == "sleep" {
             std::future::pending::<()>().await;
+        }
+        if request.script.contains("meet") {
+            self.meeting.wait().await;
+        }
+        if request.script.contains("slow") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(ScriptResult {
             stdout: request.script,
@@ -49,7 +58,9 @@ impl Site {
     /// A server without agents.
     pub(crate) async fn start() -> Self {
         let model = FakeModel::start().await.unwrap();
-        let server = Server::new(Some(Arc::new(Echo)));
+        let server = Server::new(Some(Arc::new(Echo {
+            meeting: Barrier::new(3),
+        })));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();

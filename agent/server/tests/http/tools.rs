@@ -37,7 +37,7 @@ fn read_by_model(request: &Value) -> Vec<String> {
 #[tokio::test]
 async fn s8_own_tools_run_side_by_side_and_keep_their_order() {
     let site = Site::scripted([
-        Step::call([run("first"), run("second"), run("third")]),
+        Step::call([run("meet, slow"), run("meet"), run("meet too")]),
         Step::say("done"),
     ])
     .await;
@@ -52,9 +52,9 @@ async fn s8_own_tools_run_side_by_side_and_keep_their_order() {
         "system",
         "user",
         "assistant",
-        "call_0=first",
-        "call_1=second",
-        "call_2=third",
+        "call_0=meet, slow",
+        "call_1=meet",
+        "call_2=meet too",
     ];
     assert_eq!(read_by_model(&saw[1]), expected);
     site.metric(r#"rockbot_tool_invocations_total{tool_name="execute_python_script",status="ok"} 3"#)

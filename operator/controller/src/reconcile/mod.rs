@@ -20,7 +20,7 @@ use crate::{
     apply::ApplyError,
     context::Context,
     queue::Queue,
-    watches::{Queues, Stored},
+    watches::{Parent, Queues},
 };
 
 /// Reconciles of one kind that run at the same time.
@@ -68,7 +68,7 @@ async fn drive<K, F>(
     stop: &CancellationToken,
     reconcile: fn(Arc<K>, Arc<Context>) -> F,
 ) where
-    K: Stored,
+    K: Parent,
     F: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
 {
     let requests = Arc::clone(queue)
@@ -92,14 +92,17 @@ async fn bounded<K, F>(
     reconcile: fn(Arc<K>, Arc<Context>) -> F,
 ) -> Result<Action, ReconcileError>
 where
-    K: Stored,
+    K: Parent,
     F: Future<Output = Result<Action, ReconcileError>>,
 {
     let start = Instant::now();
     let key = ObjectRef::from_obj(&*object).erase();
-    let result = timeout(DEADLINE, reconcile(object, Arc::clone(&context)))
-        .await
-        .unwrap_or(Err(ReconcileError::Late));
+    let result = match timeout(DEADLINE, reconcile(object, Arc::clone(&context))).await {
+        // The object goes with its namespace: nothing is left to be done, or to be told.
+        Ok(Err(ReconcileError::Apply(ApplyError::Ending))) => Ok(Action::await_change()),
+        Ok(result) => result,
+        Err(_) => Err(ReconcileError::Late),
+    };
     if result.is_ok() {
         context.failures.clear(&key);
     }
@@ -108,7 +111,7 @@ where
     result
 }
 
-fn try_again<K: Stored>(object: &K, error: &ReconcileError, context: &Context) -> Action {
+fn try_again<K: Parent>(object: &K, error: &ReconcileError, context: &Context) -> Action {
     let key = ObjectRef::from_obj(object).erase();
     let cause = error.source();
     let pause = context.failures.add(key.clone());
@@ -126,7 +129,7 @@ fn next(outcome: &Outcome, again: Option<Duration>) -> Result<Action, ReconcileE
     }
 }
 
-fn forget_the_gone(context: &Context, result: Result<(ObjectRef<impl Stored>, Action), Failure>) {
+fn forget_the_gone(context: &Context, result: Result<(ObjectRef<impl Parent>, Action), Failure>) {
     match result {
         Ok(_) | Err(ControllerError::ReconcilerFailed(..)) => {}
         Err(ControllerError::ObjectNotFound(object)) => {

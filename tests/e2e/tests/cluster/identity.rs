@@ -137,37 +137,22 @@ async fn refuses_others(ns: &Namespace, service: &Service, audience: &str, other
         let answer = knock(
             service,
             audience,
-            Caller {
-                token: token.as_deref(),
-                claim: None,
-            },
+            token.as_deref().map(Caller::with).unwrap_or_default(),
         )
         .await?;
         ensure!(answer.0 == status, "{audience} answered {answer:?} to {what}");
     }
-    let answer = knock(
-        service,
-        audience,
-        Caller {
-            token: Some(&good),
-            claim: Some("two"),
-        },
-    )
-    .await?;
-    ensure!(
-        answer.0 == StatusCode::FORBIDDEN,
-        "{audience} took one agent for another: {answer:?}"
-    );
-    for claim in [None, Some("one")] {
-        let answer = knock(
-            service,
-            audience,
-            Caller {
-                token: Some(&good),
-                claim,
-            },
-        )
-        .await?;
+    let (itself, sister) = (format!("{}/one", ns.name), format!("{}/two", ns.name));
+    let good = Caller::with(&good);
+    for claim in [sister.as_str(), "default/one", "one"] {
+        let answer = knock(service, audience, good.claiming(claim)).await?;
+        ensure!(
+            answer.0 == StatusCode::FORBIDDEN,
+            "{audience} took {itself} for {claim}: {answer:?}"
+        );
+    }
+    for caller in [good, good.claiming(&itself)] {
+        let answer = knock(service, audience, caller).await?;
         ensure!(
             answer.0 == StatusCode::OK,
             "{audience} refused an agent as itself: {answer:?}"
@@ -179,10 +164,7 @@ async fn refuses_others(ns: &Namespace, service: &Service, audience: &str, other
 /// The operator tells an agent of its own namespace, and of no other.
 async fn own_namespace_only(ns: &Namespace, operator: &Service) -> Result<()> {
     let good = token(ns, "agent-one", Some("rockbot-operator"), None).await?;
-    let one = Caller {
-        token: Some(&good),
-        claim: None,
-    };
+    let one = Caller::with(&good);
     let (_, list) = operator.get("/v1/agents", one).await?;
     let list: Value = serde_json::from_str(&list)?;
     let agents = list["agents"].as_array().context("no list of agents")?;
