@@ -26,8 +26,9 @@ use crate::{
 
 /// Tools of one round that run at the same time.
 const PARALLEL_TOOLS: usize = 8;
-/// Events that may wait for a slow client before the model has to wait as well.
-const BUFFER: usize = 16;
+/// Events that may wait to be taken before more of the answer is read: what the model says goes out at once, and a
+/// model waits for a slow client.
+const BUFFER: usize = 1;
 
 /// What happens in a turn.
 #[derive(Clone, Debug, PartialEq)]

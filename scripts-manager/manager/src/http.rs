@@ -49,13 +49,6 @@ pub(crate) fn router(app: App) -> Router {
 async fn run_script(State(app): State<App>, request: Request) -> Result<Json<ScriptResult>, Refusal> {
     // Who calls is known before a byte of the body is read.
     let caller = app.verifier.authenticate(request.headers()).await?;
-    if app.draining.is_cancelled() {
-        let error = ScriptError::new(
-            ScriptErrorCode::SandboxUnavailable,
-            "this scripts manager is stopping; ask again",
-        );
-        return Err(error.retryable(Some(1)).into());
-    }
     let script = parse(&read_body(request).await?)?;
     Ok(Json(app.pool.run(&caller, &script).await?))
 }

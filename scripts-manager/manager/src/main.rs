@@ -27,15 +27,17 @@ use rockbot_scripts_api::AUDIENCE;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{args::Args, http::App, metrics::Metrics, pod::Pods, pool::Pool};
 
-/// Time for running scripts to end after a signal; what follows fits into the usual 30 seconds of a pod's end.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
-/// Time for parked pods to be deleted after that.
+/// How long requests are still served after a signal: it takes a moment until nobody is sent here any more.
+const LINGER: Duration = Duration::from_secs(3);
+/// Time for running scripts to end after that; with what follows it fits into the usual 30 seconds of a pod's end.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(17);
+/// Time for parked pods to be deleted at the end.
 const CLEAN_DEADLINE: Duration = Duration::from_secs(5);
 
 #[tokio::main]
@@ -62,7 +64,11 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     tracing::info!(listen = %args.listen, namespace = args.scripts_namespace, image = args.image, "started");
 
-    let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
+    let (draining, closed, stop) = (
+        CancellationToken::new(),
+        CancellationToken::new(),
+        CancellationToken::new(),
+    );
     let metrics = Arc::new(Metrics::new(&args));
     let pods = Pods::new(client.clone(), &args, Arc::clone(&metrics));
     let pool = Pool::new(
@@ -85,15 +91,17 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
-    let server = axum::serve(listener, http::router(app)).with_graceful_shutdown(draining.clone().cancelled_owned());
+    let server = axum::serve(listener, http::router(app)).with_graceful_shutdown(closed.clone().cancelled_owned());
     let mut serving = tokio::spawn(server.into_future());
 
     tokio::select! {
         ended = &mut serving => anyhow::bail!("the HTTP server ended: {ended:?}"),
         () = asked_to_stop()? => {}
     }
-    tracing::info!("stopping: running scripts may end, new ones are refused");
+    tracing::info!("stopping");
     draining.cancel();
+    sleep(LINGER).await;
+    closed.cancel();
     let _ = timeout(DRAIN_DEADLINE, serving).await;
     stop.cancel();
     let _ = timeout(CLEAN_DEADLINE, async {

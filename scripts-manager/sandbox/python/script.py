@@ -4,11 +4,17 @@ Inherits the walls and none of the supervisor's descriptors: it has pipes, and c
 """
 import contextlib, json, os, signal, sys
 
-COMMON = """base64 bisect collections contextlib copy csv dataclasses datetime enum functools glob hashlib heapq itertools
-json logging math operator pathlib pickle random re shutil statistics string subprocess tempfile textwrap threading time
-traceback types typing urllib.parse uuid"""
+# What many scripts import. Each costs memory in every parked process and time at its end, so hashlib (OpenSSL) and asyncio
+# are left to the scripts that want them.
+COMMON = """base64 bisect collections contextlib copy csv dataclasses datetime enum functools glob heapq itertools json math
+operator pathlib random re shutil statistics string subprocess tempfile textwrap threading time traceback types typing
+urllib.parse"""
 ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
-WARM_UP = "import json, os\nvalue = [json.dumps({str(n): n}) for n in range(20)]\nprint(f'{value!r:.3}')\nraise ValueError"
+WARM_UP = """import json, os
+value = [json.dumps({str(n): n}) for n in range(20)]
+print(f"{value!r:.3}")
+raise ValueError
+"""
 
 
 def script_process(task, parked, out, err):
@@ -38,7 +44,8 @@ def script_process(task, parked, out, err):
     site.main()  # `exit`, and the packages of the image.
     sys.path.insert(0, "")
     for module in COMMON.split():
-        __import__(module)
+        with contextlib.suppress(ImportError):  # An image may have a part of the standard library.
+            __import__(module)
 
     def stream(target, errors):
         return io.TextIOWrapper(target, encoding="utf-8", errors=errors, line_buffering=True)

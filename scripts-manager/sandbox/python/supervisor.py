@@ -178,6 +178,7 @@ class Supervisor:
             code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             timed_out=timed_out,
+            terminated=self.terminated,
             truncated=self.truncated,
             duration_ms=round(duration * 1000),
             cpu_ms=round(max(0, self.usage.ru_utime + self.usage.ru_stime - warm_up) * 1000),

@@ -39,6 +39,9 @@ pub enum ConversationError {
     /// The transport lost a part of the output.
     #[error("a part of the script's output was lost on its way")]
     OutputLost,
+    /// Somebody ended the sandbox while the script ran.
+    #[error("the sandbox was ended while the script ran: its pod was evicted or deleted")]
+    Terminated,
     /// The streams broke.
     #[error("the connection to the sandbox broke: {0}")]
     Io(#[from] std::io::Error),
@@ -99,13 +102,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
             match self.receive().await? {
                 Frame::Stdout(bytes) => stdout.extend_from_slice(&bytes),
                 Frame::Stderr(bytes) => stderr.extend_from_slice(&bytes),
+                Frame::Exit(exit) if exit.terminated => return Err(ConversationError::Terminated),
                 Frame::Exit(exit) => {
                     let complete = (stdout.len() as u64, stderr.len() as u64) == (exit.stdout_bytes, exit.stderr_bytes);
-                    return if complete {
-                        Ok(Ending { stdout, stderr, exit })
-                    } else {
-                        Err(ConversationError::OutputLost)
-                    };
+                    let ending = Ending { stdout, stderr, exit };
+                    return complete.then_some(ending).ok_or(ConversationError::OutputLost);
                 }
                 Frame::Ready(_) | Frame::Refused { .. } => return Err(ConversationError::OutOfOrder),
             }

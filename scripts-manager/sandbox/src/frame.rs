@@ -84,6 +84,8 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// Whether the signal was sent because its time was over.
     pub timed_out: bool,
+    /// Whether it was killed because the supervisor was told to end: the pod is evicted or deleted.
+    pub terminated: bool,
     /// Whether output was dropped.
     pub truncated: bool,
     /// Wall time.

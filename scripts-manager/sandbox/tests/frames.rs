@@ -16,7 +16,7 @@ fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
 
 fn exit(stdout_bytes: u64) -> Vec<u8> {
     let payload = format!(
-        r#"{{"code": 3, "signal": null, "timed_out": false, "truncated": true, "duration_ms": 5, "cpu_ms": 4,
+        r#"{{"code": 3, "signal": null, "timed_out": false, "terminated": false, "truncated": true, "duration_ms": 5, "cpu_ms": 4,
             "max_rss_kb": 9000, "stdout_bytes": {stdout_bytes}, "stderr_bytes": 0, "from_a_later_version": 1}}"#
     );
     frame(0x85, payload.as_bytes())
@@ -143,6 +143,13 @@ async fn a_conversation_ends_with_all_output_or_an_error() {
     assert!(matches!(
         converse(ready(), frame(0x83, b"cut")).await,
         Err(ConversationError::Closed)
+    ));
+    let terminated = String::from_utf8(exit(0))
+        .unwrap()
+        .replace("terminated\": false", "terminated\":  true");
+    assert!(matches!(
+        converse(ready(), terminated.into()).await,
+        Err(ConversationError::Terminated)
     ));
     let less = [frame(0x83, b"abc"), exit(4)].concat();
     assert!(matches!(

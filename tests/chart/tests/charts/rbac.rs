@@ -13,10 +13,10 @@ use crate::renderings;
 
 /// What the operator may do in every namespace.
 const OPERATOR: &[&str] = &[
-    "rockbot.dev/agents: get list watch",
+    "rockbot.dev/agents: list watch",
     "rockbot.dev/agents/finalizers: update",
     "rockbot.dev/agents/status: patch",
-    "rockbot.dev/mcpservers: get list watch",
+    "rockbot.dev/mcpservers: list watch",
     "rockbot.dev/mcpservers/finalizers: update",
     "rockbot.dev/mcpservers/status: patch",
     "/configmaps: get list watch create patch delete",
@@ -35,7 +35,7 @@ const OPERATOR_AT_HOME: &[&str] = &[
 /// What the scripts manager may do in every namespace.
 const MANAGER: &[&str] = &["authentication.k8s.io/tokenreviews: create"];
 /// What the scripts manager may do in the scripts namespace.
-const MANAGER_OF_SCRIPTS: &[&str] = &["/pods: get list watch create delete", "/pods/attach: get create"];
+const MANAGER_OF_SCRIPTS: &[&str] = &["/pods: list watch create delete", "/pods/attach: get create"];
 
 #[test]
 fn k3_permissions_are_exactly_these() -> Result<()> {
