@@ -11,6 +11,7 @@ mod tests;
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,7 +23,7 @@ use kube::{
 };
 use moka::{Expiry, future::Cache};
 use sha2::{Digest, Sha256};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 pub use error::IdentityError;
 pub use review::CLAIM_HEADER;
@@ -33,7 +34,9 @@ const GOOD_FOR: Duration = Duration::from_secs(60);
 const BAD_FOR: Duration = Duration::from_secs(5);
 /// Most tokens remembered. Anybody who reaches the port can send garbage, so the number is bounded.
 const MAX_TOKENS: u64 = 10_000;
-/// Most time that one review may take.
+/// Most reviews at the same time, so that a flood of bad tokens does not become one of the API server.
+const MAX_REVIEWS: usize = 16;
+/// Most time that one review may take, its turn included.
 const REVIEW_DEADLINE: Duration = Duration::from_secs(5);
 
 /// An Agent that proved who it is.
@@ -57,6 +60,7 @@ pub struct Verifier {
     reviews: Api<TokenReview>,
     audience: &'static str,
     verdicts: Cache<[u8; 32], Verdict>,
+    turns: Arc<Semaphore>,
 }
 
 /// What the API server said about a token: final for a while, unlike having no answer.
@@ -70,6 +74,7 @@ impl Verifier {
             reviews: Api::all(client),
             audience,
             verdicts,
+            turns: Arc::new(Semaphore::new(MAX_REVIEWS)),
         }
     }
 
@@ -100,8 +105,11 @@ impl Verifier {
             },
             status: None,
         };
-        let params = PostParams::default();
-        match timeout(REVIEW_DEADLINE, self.reviews.create(&params, &request)).await {
+        let asked = async {
+            let _turn = self.turns.acquire().await;
+            self.reviews.create(&PostParams::default(), &request).await
+        };
+        match timeout(REVIEW_DEADLINE, asked).await {
             Ok(Ok(review)) => Ok(review::decide(&review.status.unwrap_or_default(), self.audience)),
             Ok(Err(error)) => {
                 tracing::warn!(error = %error, "the API server does not review tokens");

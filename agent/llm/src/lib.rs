@@ -31,7 +31,7 @@ pub trait Model: Send + Sync {
 /// The model that `config` names. Nothing is sent yet.
 ///
 /// # Errors
-/// When the base URL is no URL or the TLS provider cannot be set up.
+/// When the base URL is no URL.
 pub fn connect(config: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
     Ok(match config.provider {
         Provider::OpenAI => Arc::new(openai::OpenAi::new(config)?),

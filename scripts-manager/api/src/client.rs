@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use reqwest::{StatusCode, header};
+use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::{ErrorBody, ScriptError, ScriptErrorCode, ScriptRequest, ScriptResult, ScriptRunner};
@@ -23,7 +24,8 @@ pub struct ClientSettings {
 /// Runs scripts by asking the scripts manager.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    /// Made with the first script: its TLS tables are memory that an idle agent does not need.
+    http: OnceCell<reqwest::Client>,
     endpoint: Url,
     token_file: PathBuf,
 }
@@ -32,7 +34,7 @@ impl Client {
     /// Prepares a client; nothing is sent yet.
     ///
     /// # Errors
-    /// When the URL cannot be a base or the TLS provider cannot be set up.
+    /// When the URL cannot be a base.
     pub fn new(settings: ClientSettings) -> Result<Self, ScriptError> {
         let endpoint = settings.url.join("/v1/scripts").map_err(|error| {
             ScriptError::new(
@@ -40,17 +42,27 @@ impl Client {
                 format!("scripts manager URL {}: {error}", settings.url),
             )
         })?;
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(5))
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|error| ScriptError::new(ScriptErrorCode::Internal, error.to_string()))?;
         Ok(Self {
-            http,
+            http: OnceCell::new(),
             endpoint,
             token_file: settings.token_file,
         })
+    }
+
+    async fn http(&self) -> Result<&reqwest::Client, ScriptError> {
+        let make = async || {
+            let mut http = reqwest::Client::builder()
+                .no_proxy()
+                .connect_timeout(Duration::from_secs(5))
+                .tcp_nodelay(true);
+            if self.endpoint.scheme() == "http" {
+                // Loading the system's certificates costs megabytes that a plain connection never needs.
+                http = http.tls_certs_only([]);
+            }
+            http.build()
+        };
+        let made = self.http.get_or_try_init(make).await;
+        made.map_err(|error| ScriptError::new(ScriptErrorCode::Internal, error.to_string()))
     }
 
     async fn token(&self) -> Result<String, ScriptError> {
@@ -68,7 +80,8 @@ impl ScriptRunner for Client {
         request.validate()?;
         let deadline = Duration::from_secs(request.timeout_seconds.into()) + MARGIN;
         let response = self
-            .http
+            .http()
+            .await?
             .post(self.endpoint.clone())
             .bearer_auth(self.token().await?)
             .timeout(deadline)

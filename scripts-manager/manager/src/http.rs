@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    body::{Bytes, to_bytes},
+    body::to_bytes,
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -13,25 +13,68 @@ use axum::{
 use rockbot_identity::{IdentityError, Verifier};
 use rockbot_scripts_api::{ErrorBody, ErrorDetail, ScriptError, ScriptErrorCode, ScriptRequest, ScriptResult};
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{metrics::Metrics, pod::Pods, pool::Pool};
 
-/// Longest body: a script of a mebibyte in which JSON escapes every byte.
-const MAX_BODY: usize = 8 << 20;
+/// Longest body: the longest script and input, with room for what JSON escapes.
+const MAX_BODY: usize = 4 << 20;
+/// Bodies that are read and parsed at the same time; with the longest, they take 64 MiB.
+const MAX_BODIES: usize = 16;
 /// Longest time in which a body must be here.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What the handlers use.
 #[derive(Clone)]
 pub(crate) struct App {
-    pub verifier: Verifier,
-    pub pool: Arc<Pool>,
-    pub pods: Pods,
-    pub metrics: Arc<Metrics>,
-    pub draining: CancellationToken,
+    verifier: Verifier,
+    pool: Arc<Pool>,
+    pods: Pods,
+    metrics: Arc<Metrics>,
+    draining: CancellationToken,
+    /// Turns to hold a body in memory.
+    bodies: Arc<Semaphore>,
+}
+
+impl App {
+    pub(crate) fn new(
+        verifier: Verifier,
+        pool: Arc<Pool>,
+        pods: Pods,
+        metrics: Arc<Metrics>,
+        draining: CancellationToken,
+    ) -> Self {
+        let bodies = Arc::new(Semaphore::new(MAX_BODIES));
+        Self {
+            verifier,
+            pool,
+            pods,
+            metrics,
+            draining,
+            bodies,
+        }
+    }
+
+    /// The script that a request carries.
+    async fn read(&self, request: Request) -> Result<ScriptRequest, ScriptError> {
+        let body = async {
+            let _turn = self
+                .bodies
+                .acquire()
+                .await
+                .map_err(|error| ScriptError::invalid(error.to_string()))?;
+            let body = to_bytes(request.into_body(), MAX_BODY).await.map_err(|error| {
+                ScriptError::invalid(format!(
+                    "the body cannot be read (at most {MAX_BODY} bytes are): {error}"
+                ))
+            })?;
+            parse(&body)
+        };
+        let late = |_| ScriptError::invalid(format!("the body did not come within {BODY_DEADLINE:?}"));
+        timeout(BODY_DEADLINE, body).await.map_err(late)?
+    }
 }
 
 /// All routes.
@@ -49,20 +92,8 @@ pub(crate) fn router(app: App) -> Router {
 async fn run_script(State(app): State<App>, request: Request) -> Result<Json<ScriptResult>, Refusal> {
     // Who calls is known before a byte of the body is read.
     let caller = app.verifier.authenticate(request.headers()).await?;
-    let script = parse(&read_body(request).await?)?;
+    let script = app.read(request).await?;
     Ok(Json(app.pool.run(&caller, &script).await?))
-}
-
-async fn read_body(request: Request) -> Result<Bytes, ScriptError> {
-    match timeout(BODY_DEADLINE, to_bytes(request.into_body(), MAX_BODY)).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) => Err(ScriptError::invalid(format!(
-            "the body cannot be read (at most {MAX_BODY} bytes): {error}"
-        ))),
-        Err(_) => Err(ScriptError::invalid(format!(
-            "the body did not come within {BODY_DEADLINE:?}"
-        ))),
-    }
 }
 
 fn parse(body: &[u8]) -> Result<ScriptRequest, ScriptError> {

@@ -81,13 +81,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let watching = tokio::spawn(watch::run(pods.clone(), Arc::clone(&metrics), stop.clone()));
     let refilling = tokio::spawn(Arc::clone(&pool).keep_full());
 
-    let app = App {
-        verifier: Verifier::new(client, AUDIENCE),
-        pool: Arc::clone(&pool),
-        pods,
-        metrics,
-        draining: draining.clone(),
-    };
+    let verifier = Verifier::new(client, AUDIENCE);
+    let app = App::new(verifier, Arc::clone(&pool), pods, metrics, draining.clone());
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });

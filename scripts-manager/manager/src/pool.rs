@@ -103,12 +103,13 @@ impl Pool {
             queued: Instant::now(),
             reply,
         };
-        {
+        let parked = {
             let mut desk = self.desk();
-            if desk.counts().parked == 0 {
-                self.metrics.cold_starts.inc();
-            }
             desk.submit(job).map_err(|full| self.overloaded(full))?;
+            desk.counts().parked
+        };
+        if parked == 0 {
+            self.metrics.cold_starts.inc();
         }
         self.dispatch();
         answer
@@ -136,8 +137,9 @@ impl Pool {
                 () = sleep_until(look_again) => {}
                 () = self.stop.cancelled() => {}
             }
-            self.expire();
+            self.give_up_after(QUEUE_DEADLINE);
         }
+        self.give_up_after(Duration::ZERO);
     }
 
     /// Waits for the end of every sandbox, once nothing can start one.
@@ -173,20 +175,26 @@ impl Pool {
         self.changed.notify_one();
     }
 
-    /// Answers scripts that waited for too long.
-    fn expire(&self) {
-        let expired = self.desk().expire(|job| job.queued.elapsed() > QUEUE_DEADLINE);
+    /// Answers the scripts that have waited for so long.
+    fn give_up_after(&self, limit: Duration) {
+        let expired = self.desk().expire(|job| job.queued.elapsed() > limit);
         for job in expired {
             self.metrics.count(Outcome::Unavailable);
-            let why = self
-                .pods
-                .problem()
-                .or_else(|| self.pace().problem())
-                .unwrap_or_else(|| "the cluster is busy".into());
-            let message = format!("no sandbox came within {QUEUE_DEADLINE:?}: {why}");
-            let error = ScriptError::new(ScriptErrorCode::SandboxUnavailable, message).retryable(Some(5));
-            let _ = job.reply.send(Err(error));
+            let _ = job.reply.send(Err(self.unavailable()));
         }
+    }
+
+    fn unavailable(&self) -> ScriptError {
+        let why = match (
+            self.stop.is_cancelled(),
+            self.pods.problem().or_else(|| self.pace().problem()),
+        ) {
+            (true, _) => "the scripts manager is stopping".to_owned(),
+            (false, Some(problem)) => problem,
+            (false, None) => "the cluster is busy".to_owned(),
+        };
+        let message = format!("no sandbox came in time: {why}");
+        ScriptError::new(ScriptErrorCode::SandboxUnavailable, message).retryable(Some(5))
     }
 
     /// The life of one sandbox.
@@ -221,7 +229,10 @@ impl Pool {
         tokio::select! {
             biased;
             Ok(job) = &mut accept => return Some(job),
-            error = sandbox.conversation.closed() => tracing::warn!(pod = sandbox.name(), %error, "a parked sandbox ended"),
+            error = sandbox.conversation.closed() => {
+                tracing::warn!(pod = sandbox.name(), %error, "a parked sandbox ended");
+                self.pace().failed(Instant::now(), format!("a parked sandbox ended: {error}"));
+            }
             () = sleep(MAX_AGE.mul_f64(rand::rng().random_range(0.9..1.1))) => {}
             () = self.stop.cancelled() => {}
         }

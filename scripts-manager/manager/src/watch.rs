@@ -75,7 +75,15 @@ impl Watched {
                 self.seen.insert(name, facts);
             }
             Event::Delete(pod) => {
-                self.seen.remove(&pod.name_any());
+                let name = pod.name_any();
+                self.pods.note(
+                    &name,
+                    &Facts {
+                        deleting: true,
+                        ..Facts::of(&pod)
+                    },
+                );
+                self.seen.remove(&name);
             }
         }
     }

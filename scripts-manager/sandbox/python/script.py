@@ -4,11 +4,8 @@ Inherits the walls and none of the supervisor's descriptors: it has pipes, and c
 """
 import contextlib, json, os, signal, sys
 
-# What many scripts import. Each costs memory in every parked process and time at its end, so hashlib (OpenSSL) and asyncio
-# are left to the scripts that want them.
-COMMON = """base64 bisect collections contextlib copy csv dataclasses datetime enum functools glob heapq itertools json math
-operator pathlib random re shutil statistics string subprocess tempfile textwrap threading time traceback types typing
-urllib.parse"""
+# What most scripts import. Each module costs memory in every parked process, and time at its end.
+COMMON = """collections copy csv datetime functools itertools json math random re string threading time traceback typing"""
 ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 WARM_UP = """import json, os
 value = [json.dumps({str(n): n}) for n in range(20)]

@@ -35,34 +35,15 @@ pub(crate) struct Row {
     pub(crate) against: Option<Against>,
 }
 
-/// A comparison with another row of the same run.
+/// This row divided by another one of the same run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Against {
     /// The other row.
     pub(crate) what: String,
-    /// How the two compare.
-    #[serde(flatten)]
-    pub(crate) figures: Comparison,
-}
-
-/// How two rows compare.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Comparison {
-    /// This divided by the other, at p50 and p99.
-    Ratio {
-        /// At the median.
-        p50: f64,
-        /// At the tail.
-        p99: f64,
-    },
-    /// This minus the other in milliseconds, at p50 and p99.
-    Added {
-        /// At the median.
-        p50: f64,
-        /// At the tail.
-        p99: f64,
-    },
+    /// At the median.
+    pub(crate) p50: f64,
+    /// At the tail.
+    pub(crate) p99: f64,
 }
 
 /// One rate.
@@ -87,31 +68,16 @@ pub(crate) struct Memory {
 }
 
 impl Report {
-    /// Adds a duration that others are compared with.
-    pub(crate) fn baseline(&mut self, what: &str, summary: Summary) {
-        self.durations.push(Row {
-            what: what.to_owned(),
-            summary,
-            against: None,
-        });
+    /// Adds a duration that stands for itself, or that others are compared with.
+    pub(crate) fn duration(&mut self, what: &str, summary: Summary) {
+        self.durations.push(Row { what: what.to_owned(), summary, against: None });
     }
 
-    /// Adds a duration and how it compares with `other`, a row that is there already, as a ratio.
-    pub(crate) fn ratio(&mut self, what: &str, summary: Summary, other: (&str, Summary)) {
-        let figures = Comparison::Ratio {
-            p50: summary.p50 / other.1.p50,
-            p99: summary.p99 / other.1.p99,
-        };
-        self.compared(what, summary, other.0, figures);
-    }
-
-    /// Adds a duration and what it adds to `other`, a row that is there already.
-    pub(crate) fn added(&mut self, what: &str, summary: Summary, other: (&str, Summary)) {
-        let figures = Comparison::Added {
-            p50: summary.p50 - other.1.p50,
-            p99: summary.p99 - other.1.p99,
-        };
-        self.compared(what, summary, other.0, figures);
+    /// Adds a duration and how many times `other` it is.
+    pub(crate) fn ratio(&mut self, what: &str, summary: Summary, (other, baseline): (&str, Summary)) {
+        let (p50, p99) = (summary.p50 / baseline.p50, summary.p99 / baseline.p99);
+        let against = Some(Against { what: other.to_owned(), p50, p99 });
+        self.durations.push(Row { what: what.to_owned(), summary, against });
     }
 
     /// The table.

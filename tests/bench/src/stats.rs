@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// Durations of one thing, measured many times.
+/// Milliseconds of one thing, measured many times.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Samples(Vec<Duration>);
+pub(crate) struct Samples(Vec<f64>);
 
 /// What a table shows of [`Samples`], in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -24,19 +24,22 @@ pub(crate) struct Summary {
 impl Samples {
     /// Adds one.
     pub(crate) fn push(&mut self, sample: Duration) {
-        self.0.push(sample);
+        self.0.push(milliseconds(sample));
+    }
+
+    /// Adds what `one` took longer than `other`, which may be less than nothing.
+    pub(crate) fn push_difference(&mut self, one: Duration, other: Duration) {
+        self.0.push(milliseconds(one) - milliseconds(other));
     }
 
     /// Sums them up.
     pub(crate) fn summary(&self) -> Summary {
         let mut sorted = self.0.clone();
-        sorted.sort();
+        sorted.sort_by(f64::total_cmp);
         let percentile = |percent: usize| {
             // Nearest rank: a value that was measured, not one between two.
             let rank = (sorted.len() * percent).div_ceil(100).max(1) - 1;
-            sorted
-                .get(rank)
-                .map_or(f64::NAN, |sample| sample.as_secs_f64() * 1000.0)
+            sorted.get(rank).copied().unwrap_or(f64::NAN)
         };
         Summary {
             n: sorted.len(),
@@ -45,6 +48,10 @@ impl Samples {
             p99: percentile(99),
         }
     }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
 }
 
 #[cfg(test)]

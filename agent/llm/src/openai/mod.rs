@@ -19,6 +19,7 @@ use reqwest::{
 use rockbot_agent_config::ModelConfig;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use tokio::sync::OnceCell;
 use tracing::warn;
 use url::Url;
 
@@ -35,7 +36,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// A model behind the chat completions API.
 pub struct OpenAi {
-    http: Client,
+    /// Made with the first request: its TLS tables are memory that an idle agent does not need.
+    http: OnceCell<Client>,
+    idle: Duration,
     endpoint: Url,
     key_file: Option<PathBuf>,
     defaults: Defaults,
@@ -53,21 +56,9 @@ impl OpenAi {
     /// Prepares a client; nothing is sent yet.
     ///
     /// # Errors
-    /// When the base URL is no URL or the TLS provider cannot be set up.
+    /// When the base URL is no URL.
     pub fn new(config: &ModelConfig) -> Result<Self, ModelError> {
         let endpoint = endpoint(config.base_url.as_deref().unwrap_or(OPENAI))?;
-        let idle = Duration::from_secs(config.timeout_seconds.into());
-        let mut http = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(idle)
-            .tcp_nodelay(true);
-        if endpoint.scheme() == "http" {
-            // Loading the system's certificates costs megabytes that a plain connection never needs.
-            http = http.tls_certs_only([]);
-        }
-        let http = http
-            .build()
-            .map_err(|error| configuration(format!("cannot set up an HTTP client: {error}")))?;
         let defaults = Defaults {
             model: config.name.clone(),
             temperature: config.temperature,
@@ -75,16 +66,34 @@ impl OpenAi {
             max_tokens: config.max_tokens,
         };
         Ok(Self {
-            http,
+            http: OnceCell::new(),
+            idle: Duration::from_secs(config.timeout_seconds.into()),
             endpoint,
             key_file: config.api_key_file.clone(),
             defaults,
         })
     }
 
+    async fn http(&self) -> Result<&Client, ModelError> {
+        let make = async || {
+            let mut http = Client::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(self.idle)
+                .tcp_nodelay(true);
+            if self.endpoint.scheme() == "http" {
+                // Loading the system's certificates costs megabytes that a plain connection never needs.
+                http = http.tls_certs_only([]);
+            }
+            http.build()
+        };
+        let made = self.http.get_or_try_init(make).await;
+        made.map_err(|error| configuration(format!("cannot set up an HTTP client: {error}")))
+    }
+
     async fn send(&self, body: Bytes) -> Result<Response, ModelError> {
         let mut request = self
-            .http
+            .http()
+            .await?
             .post(self.endpoint.clone())
             .header(CONTENT_TYPE, "application/json")
             .body(body);

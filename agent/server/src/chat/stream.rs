@@ -21,10 +21,6 @@ use crate::{error::ApiError, record::Record};
 /// How often a comment keeps a silent connection alive, while tools run or a model thinks.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Events that are written at once, even when more are there already: the role and the first token. What comes in one
-/// burst after them is written in one piece.
-const FLUSHED: usize = 2;
-
 /// What the client asks for besides the answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
@@ -65,15 +61,7 @@ pub(super) async fn answer(
             };
             stream::iter(events.into_iter().flatten())
         });
-    let events = stream::iter([first])
-        .chain(rest)
-        .enumerate()
-        .then(async |(position, event)| {
-            if position == FLUSHED {
-                tokio::task::yield_now().await;
-            }
-            Ok::<_, Infallible>(event)
-        });
+    let events = stream::iter([first]).chain(rest).map(Ok::<_, Infallible>);
     let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     // Reverse proxies must pass each event on at once.
     let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
