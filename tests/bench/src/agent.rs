@@ -27,47 +27,34 @@ pub(crate) async fn measure(ns: &Namespace, n: usize, report: &mut Report) -> Re
         "http://{}:8080/bench/chat/completions",
         address(ns, "agent-bench").await?
     );
-    let [mut direct, mut via] = [Answers::default(), Answers::default()];
+    let [mut first, mut first_added, mut chunk, mut chunk_added] = std::array::from_fn(|_| Samples::default());
     for round in 0..n + 10 {
-        let (plain, through) = (ask(&http, &model).await?, ask(&http, &agent).await?);
+        let (direct, via) = (ask(&http, &model).await?, ask(&http, &agent).await?);
         // The first rounds make connections and warm caches.
         if round >= 10 {
-            direct.push(plain);
-            via.push(through);
+            first.push(direct.first);
+            first_added.push_difference(via.first, direct.first);
+            chunk.push(direct.chunk);
+            chunk_added.push_difference(via.chunk, direct.chunk);
         }
     }
-    let what = "model called directly: time to the first token";
-    report.baseline(what, direct.first.summary());
-    report.added(
-        "through the agent: time to the first token",
-        via.first.summary(),
-        (what, direct.first.summary()),
-    );
-    let what = "model called directly: each further chunk";
-    report.baseline(what, direct.chunk.summary());
-    report.added(
-        "through the agent: each further chunk",
-        via.chunk.summary(),
-        (what, direct.chunk.summary()),
-    );
+    report.duration("model called directly: time to the first token", first.summary());
+    report.duration("  the agent adds (differences of pairs)", first_added.summary());
+    report.duration("model called directly: each further chunk", chunk.summary());
+    report.duration("  the agent adds (differences of pairs)", chunk_added.summary());
     Ok(())
 }
 
-#[derive(Default)]
-struct Answers {
-    first: Samples,
-    chunk: Samples,
+/// How long an answer took.
+struct Answer {
+    /// Until the first token.
+    first: Duration,
+    /// From one token to the next.
+    chunk: Duration,
 }
 
-impl Answers {
-    fn push(&mut self, (first, chunk): (Duration, Duration)) {
-        self.first.push(first);
-        self.chunk.push(chunk);
-    }
-}
-
-/// One streamed answer: how long until the first token, and how long each chunk after it took.
-async fn ask(http: &Client, url: &str) -> Result<(Duration, Duration)> {
+/// One streamed answer.
+async fn ask(http: &Client, url: &str) -> Result<Answer> {
     let question = vec!["word"; WORDS].join(" ");
     let body = json!({ "model": "bench", "stream": true, "messages": [{ "role": "user", "content": question }] });
     let begin = Instant::now();
@@ -93,7 +80,10 @@ async fn ask(http: &Client, url: &str) -> Result<(Duration, Duration)> {
         chunks as usize >= WORDS / 2,
         "{url} answered in {chunks} chunks, too few to tell"
     );
-    Ok((first - begin, (last - first) / (chunks - 1)))
+    Ok(Answer {
+        first: first - begin,
+        chunk: (last - first) / (chunks - 1),
+    })
 }
 
 fn has_content(event: &str) -> bool {

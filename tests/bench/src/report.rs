@@ -70,14 +70,26 @@ pub(crate) struct Memory {
 impl Report {
     /// Adds a duration that stands for itself, or that others are compared with.
     pub(crate) fn duration(&mut self, what: &str, summary: Summary) {
-        self.durations.push(Row { what: what.to_owned(), summary, against: None });
+        self.durations.push(Row {
+            what: what.to_owned(),
+            summary,
+            against: None,
+        });
     }
 
     /// Adds a duration and how many times `other` it is.
     pub(crate) fn ratio(&mut self, what: &str, summary: Summary, (other, baseline): (&str, Summary)) {
         let (p50, p99) = (summary.p50 / baseline.p50, summary.p99 / baseline.p99);
-        let against = Some(Against { what: other.to_owned(), p50, p99 });
-        self.durations.push(Row { what: what.to_owned(), summary, against });
+        let against = Some(Against {
+            what: other.to_owned(),
+            p50,
+            p99,
+        });
+        self.durations.push(Row {
+            what: what.to_owned(),
+            summary,
+            against,
+        });
     }
 
     /// The table.
@@ -90,13 +102,9 @@ impl Report {
         );
         for row in &self.durations {
             let Summary { n, p50, p90, p99 } = row.summary;
-            let _ = writeln!(text, "{:<64} {n:>5} {p50:>9.2} {p90:>9.2} {p99:>9.2}", row.what);
-            if let Some(against) = &row.against {
-                let (sign, p50, p99) = match against.figures {
-                    Comparison::Ratio { p50, p99 } => ("×", p50, p99),
-                    Comparison::Added { p50, p99 } => ("+", p50, p99),
-                };
-                let label = format!("  {sign} against {}", against.what);
+            let _ = writeln!(text, "{:<64} {n:>5} {p50:>9.3} {p90:>9.3} {p99:>9.3}", row.what);
+            if let Some(Against { what, p50, p99 }) = &row.against {
+                let label = format!("  × {what}");
                 let _ = writeln!(text, "{label:<64} {:>5} {p50:>9.3} {:>9} {p99:>9.3}", "", "");
             }
         }
@@ -122,17 +130,5 @@ impl Report {
         }
         std::fs::write(path, serde_json::to_string_pretty(self)? + "\n")?;
         Ok(())
-    }
-
-    fn compared(&mut self, what: &str, summary: Summary, other: &str, figures: Comparison) {
-        let against = Some(Against {
-            what: other.to_owned(),
-            figures,
-        });
-        self.durations.push(Row {
-            what: what.to_owned(),
-            summary,
-            against,
-        });
     }
 }

@@ -177,6 +177,18 @@ impl Namespace {
         .await
     }
 
+    /// Names of all objects in here, of every kind that can be listed; events aside, which outlive what they tell of.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn everything(&self) -> Result<Vec<String>> {
+        let kinds = ["api-resources", "--namespaced", "--verbs=list", "--output=name"];
+        let kinds = self.kubectl(&kinds).await?;
+        let kinds: Vec<_> = kinds.lines().filter(|kind| !kind.starts_with("events")).collect();
+        let names = ["get", &kinds.join(","), "--output=name", "--ignore-not-found"];
+        Ok(self.kubectl(&names).await?.lines().map(str::to_owned).collect())
+    }
+
     /// What a person would look at first when something in here does not work.
     async fn describe_everything(&self) -> String {
         let mut report = format!("\n===== what was in namespace {} =====\n", self.name);

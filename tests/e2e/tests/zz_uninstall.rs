@@ -59,7 +59,8 @@ async fn k3_an_upgrade_keeps_agents_answering_and_an_uninstall_leaves_nothing() 
         ns.ready(AGENT, "steady").await?;
         tokio::time::sleep(Duration::from_secs(2)).await;
         answered_always(&client).await?;
-        uninstall_leaves_nothing(ns).await
+        uninstall_leaves_nothing(ns).await?;
+        agents_outlive_it(ns, &client).await
     })
     .await
 }
@@ -96,7 +97,7 @@ async fn answered_always((pods, name): &(kube::Api<Pod>, String)) -> Result<()> 
         "too few requests to tell: {}",
         log.lines().count()
     );
-    println!("{} requests during the upgrade, none failed", log.lines().count());
+    println!("{} requests so far, none failed", log.lines().count());
     Ok(())
 }
 
@@ -107,6 +108,21 @@ async fn uninstall_leaves_nothing(ns: &Namespace) -> Result<()> {
             .run_helm(&["uninstall", release, "--namespace", namespace, "--wait"])
             .await?;
     }
+    let release = Namespace {
+        cluster: cluster.clone(),
+        name: NAMESPACE.into(),
+    };
+    eventually(
+        "only the Lease is left of the release",
+        Duration::from_secs(40),
+        async || {
+            let mut left = release.everything().await?;
+            left.retain(|name| !name.ends_with("/kube-root-ca.crt") && name != "serviceaccount/default");
+            let lease = format!("lease.coordination.k8s.io/{}", release::OPERATOR);
+            Ok(Seen::when(left == [lease], || format!("{left:?}")))
+        },
+    )
+    .await?;
     cluster
         .run_kubectl(&["delete", "namespace", NAMESPACE, "--wait"])
         .await?;
@@ -124,11 +140,15 @@ async fn uninstall_leaves_nothing(ns: &Namespace) -> Result<()> {
     .await?;
     let left = named_after_rockbot(cluster).await?;
     ensure!(left == KEPT, "left behind: {left:?}");
-    // People's agents stay, and so does what answers for them, until they are deleted.
-    ns.kubectl(&["get", "agent", "steady"]).await?;
+    Ok(())
+}
+
+/// People's agents stay and go on answering, until they are deleted.
+async fn agents_outlive_it(ns: &Namespace, client: &(kube::Api<Pod>, String)) -> Result<()> {
+    answered_always(client).await?;
     ns.kubectl(&["delete", "agent", "steady"]).await?;
     ns.gone::<Pod>("pod", "app.kubernetes.io/component=agent").await?;
-    cluster
+    ns.cluster
         .run_kubectl(&["delete", "crds", "agents.rockbot.dev", "mcpservers.rockbot.dev"])
         .await
         .map(drop)

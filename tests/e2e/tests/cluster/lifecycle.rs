@@ -57,10 +57,10 @@ async fn k1_an_edit_rolls_once_and_scaling_rolls_nothing() -> Result<()> {
 #[tokio::test]
 async fn k1_deleting_an_agent_leaves_nothing() -> Result<()> {
     in_namespace("delete", async |ns| {
-        let before = everything_in(ns).await?;
+        let before = ns.everything().await?;
         ns.apply(&demo_agent("one")).await?;
         ns.ready(AGENT, "one").await?;
-        let during = everything_in(ns).await?;
+        let during = ns.everything().await?;
         for kind in [
             "deployment.apps",
             "service",
@@ -73,7 +73,8 @@ async fn k1_deleting_an_agent_leaves_nothing() -> Result<()> {
         }
         ns.kubectl(&["delete", "agent", "one"]).await?;
         eventually("everything of the agent is gone", Duration::from_secs(30), async || {
-            let left: Vec<_> = everything_in(ns)
+            let left: Vec<_> = ns
+                .everything()
                 .await?
                 .into_iter()
                 .filter(|name| !before.contains(name))
@@ -216,18 +217,6 @@ async fn patch_agent(ns: &Namespace, patch: &Value) -> Result<()> {
         .patch("one", &PatchParams::default(), &Patch::Merge(patch))
         .await?;
     Ok(())
-}
-
-/// Names of all objects in the namespace, of every kind that can be listed; events aside, which outlive what they tell of.
-async fn everything_in(ns: &Namespace) -> Result<Vec<String>> {
-    let kinds = ns
-        .kubectl(&["api-resources", "--namespaced", "--verbs=list", "--output=name"])
-        .await?;
-    let kinds: Vec<_> = kinds.lines().filter(|kind| !kind.starts_with("events")).collect();
-    let names = ns
-        .kubectl(&["get", &kinds.join(","), "--output=name", "--ignore-not-found"])
-        .await?;
-    Ok(names.lines().map(str::to_owned).collect())
 }
 
 /// A child that a person patches goes back to what it was.
