@@ -3,11 +3,28 @@
 
 say() { printf '%s\n' "$*" >&2; }
 
+# Holds a lock until the script ends: the release and its definitions are there once for the whole cluster, and one run's
+# upgrade or uninstall would be another one's failure.
+only_run() {
+	local cache=${XDG_CACHE_HOME:-$HOME/.cache}/rockbot
+	mkdir -p "$cache"
+	exec 8>"$cache/e2e.lock"
+	if ! flock --nonblock 8; then
+		say "another run uses the cluster: waiting for its end"
+		flock --timeout 1800 8 || {
+			say "error: it did not end within 30 minutes; see who holds $cache/e2e.lock"
+			exit 1
+		}
+	fi
+}
+
 prepare_cluster() {
 	local -a archives
+	only_run
 	say "== cluster"
-	tests/cluster/up
-	tests/cluster/self-test
+	# The cluster outlives this run and must not hold its lock.
+	tests/cluster/up 8>&-
+	tests/cluster/self-test 8>&-
 	say "== release binaries"
 	# One set of packages for every release build: another set unifies other features, and everything is built again.
 	make --no-print-directory build
