@@ -30,12 +30,8 @@ impl Watch {
     pub(crate) fn start(paths: &[PathBuf]) -> anyhow::Result<Self> {
         // One place is enough: a change that finds it taken will be seen by the reload that is due anyway.
         let (sender, changes) = mpsc::channel(1);
-        let names: Vec<_> = paths
-            .iter()
-            .filter(|path| !path.is_dir())
-            .filter_map(|path| path.file_name())
-            .collect();
-        let names: HashSet<OsString> = names.into_iter().map(OsString::from).collect();
+        let files = paths.iter().filter(|path| !path.is_dir());
+        let names: HashSet<_> = files.filter_map(|path| path.file_name().map(OsString::from)).collect();
         let concerns_us =
             move |path: &PathBuf| is_manifest_name(path) || path.file_name().is_some_and(|name| names.contains(name));
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt, api::ListParams};
 use rockbot_e2e::{
     Namespace,
+    node::container_id,
     release::{NAMESPACE, SCRIPTS_NAMESPACE},
 };
 
@@ -44,16 +45,7 @@ pub(crate) async fn measure(ns: &Namespace, report: &mut Report) -> Result<()> {
 
 /// Sum over the processes of the pod's container, read from the node's /proc.
 fn resident(pod: &Pod) -> Result<f64> {
-    let statuses = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.container_statuses.as_ref());
-    let id = statuses
-        .and_then(|all| all.first())
-        .and_then(|status| status.container_id.as_deref());
-    let id = id
-        .and_then(|id| id.split("//").nth(1))
-        .with_context(|| format!("{} does not run", pod.name_any()))?;
+    let id = container_id(pod)?;
     let mut kib = 0.0;
     for process in std::fs::read_dir("/proc")?.filter_map(Result::ok) {
         let read = |file: &str| std::fs::read_to_string(process.path().join(file)).unwrap_or_default();

@@ -7,6 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use serde_json::Value;
 
 use crate::{process, settings::Settings};
@@ -19,6 +21,22 @@ pub async fn run_on_node(settings: &Settings, args: &[&str]) -> Result<String> {
     let mut command = process::command(&settings.run_on_node()?);
     command.args(args);
     process::check(command, "", Duration::from_secs(60)).await
+}
+
+/// Identity of a pod's first container, as the cgroups of its processes on the node name it.
+///
+/// # Errors
+/// When no container of the pod was started.
+pub fn container_id(pod: &Pod) -> Result<&str> {
+    let statuses = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.container_statuses.as_ref());
+    let id = statuses
+        .and_then(|all| all.first())
+        .and_then(|status| status.container_id.as_deref());
+    id.and_then(|id| id.split("//").nth(1))
+        .with_context(|| format!("{} does not run", pod.name_any()))
 }
 
 /// The API server's audit log from a moment on.

@@ -17,7 +17,7 @@ use rockbot_e2e::{
     fixtures::demo_agent,
     identity::{client_as, pod_of, rules_of, token},
     in_namespace,
-    node::run_on_node,
+    node::{container_id, run_on_node},
     release::{self, OPERATOR, SCRIPTS_MANAGER},
     service::{Caller, Service},
 };
@@ -255,16 +255,7 @@ fn status_of(error: Option<&kube::Error>) -> Option<u16> {
 
 /// Every JSON Web Token in a file that the container of `pod` can see, found from the node.
 async fn tokens_in(cluster: &Cluster, pod: &Pod) -> Result<Vec<String>> {
-    let statuses = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.container_statuses.as_ref());
-    let id = statuses
-        .and_then(|all| all.first())
-        .and_then(|status| status.container_id.as_deref());
-    let id = id
-        .and_then(|id| id.split("//").nth(1))
-        .context("the container has no id")?;
+    let id = container_id(pod)?;
     let search = "\
         pid=$(grep -ls \"$1\" /proc/[0-9]*/cgroup | head -n 1 | cut -d/ -f3); cd \"/proc/$pid/root\" || exit 1
         find . \\( -path ./proc -o -path ./sys -o -path ./dev \\) -prune -o -type f -size -64k -print0 |
