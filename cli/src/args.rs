@@ -28,7 +28,7 @@ pub(crate) enum Command {
     Dev(DevArgs),
     /// Talk to an agent in the terminal.
     #[command(
-        after_help = "Examples:\n  rockbot chat\n  rockbot chat assistant --url http://localhost:8080\n  echo 'hello' | rockbot chat assistant"
+        after_help = "Examples:\n  rockbot chat\n  rockbot chat assistant --url http://localhost:8080\n  rockbot chat analyst --output-dir plots\n  echo 'hello' | rockbot chat assistant"
     )]
     Chat(ChatArgs),
     /// Run scripts in the sandbox of this machine.
@@ -61,6 +61,9 @@ pub(crate) struct ChatArgs {
     /// Base URL of the server.
     #[arg(long, env = "ROCKBOT_URL", default_value = "http://localhost:8080")]
     pub(crate) url: Url,
+    /// Directory for the files that the agent's scripts make, such as plots; files of the same names are replaced.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output_dir: Option<PathBuf>,
 }
 
 /// `rockbot script`.
@@ -68,9 +71,19 @@ pub(crate) struct ChatArgs {
 pub(crate) enum ScriptCommand {
     /// Run one Python script and exit with its exit code.
     #[command(
-        after_help = "Examples:\n  rockbot script run job.py\n  echo 'print(6*7)' | rockbot script run -\n  rockbot script run --input '{\"n\": 3}' --timeout 5 --output json job.py\n\nExit code: the script's own; 124 when the timeout ended it; 125 when it could not be run."
+        after_help = "Examples:\n  rockbot script run job.py\n  echo 'print(6*7)' | rockbot script run -\n  rockbot script run --input '{\"n\": 3}' --timeout 5 --output json job.py\n  rockbot script run --package matplotlib --input @data.json --output-dir plots plot.py\n\nOn a cluster, as one of its agents:\n  kubectl --namespace rockbot-system port-forward service/rockbot-scripts-manager 8080\n  kubectl create token agent-assistant --audience rockbot-scripts-manager > token\n  rockbot script run --url http://localhost:8080 --token-file token job.py\n\nExit code: the script's own; 124 when the timeout ended it; 125 when it could not be run."
     )]
-    Run(ScriptRunArgs),
+    Run(Box<ScriptRunArgs>),
+    /// Measure the sandbox of this machine, and check that no run is lost, mixed up or left behind.
+    #[command(
+        after_help = "Examples:\n  rockbot script bench\n  rockbot script bench -n 10000 --parallel 4 --output json\n\nExit code: 1 when a run went wrong or something is left behind."
+    )]
+    Bench(ScriptBenchArgs),
+    /// Say which walls hold on this machine or on a cluster, and what to do about those that do not.
+    #[command(
+        after_help = "Examples:\n  rockbot script doctor\n  rockbot script doctor --output json | jq '.walls[] | select(.holds | not)'\n\nOf a cluster:\n  kubectl --namespace rockbot-system port-forward service/rockbot-scripts-manager 8080\n  rockbot script doctor --url http://localhost:8080\n\nExit code: 1 when a wall is missing or was not tried yet."
+    )]
+    Doctor(ScriptDoctorArgs),
 }
 
 /// `rockbot script run`.
@@ -79,13 +92,50 @@ pub(crate) struct ScriptRunArgs {
     /// The script, or - for standard input.
     #[arg(value_name = "FILE|-")]
     pub(crate) file: PathBuf,
-    /// What the script finds in ROCKBOT_INPUT.
-    #[arg(long, value_name = "JSON")]
+    /// What the script finds in ROCKBOT_INPUT and in the file that ROCKBOT_INPUT_FILE names.
+    #[arg(long, value_name = "JSON|@FILE")]
     pub(crate) input: Option<String>,
     /// Seconds after which the script is ended.
     #[arg(long, value_name = "S", default_value_t = rockbot_scripts_api::DEFAULT_TIMEOUT_SECONDS)]
     pub(crate) timeout: u32,
-    /// What to print: the script's own output, or the whole result as JSON.
+    /// Python package that the script imports, with a version or without; may be given more than once.
+    #[arg(long = "package", value_name = "NAME")]
+    pub(crate) packages: Vec<String>,
+    /// Directory for the files that the script leaves in ROCKBOT_OUTPUT_DIR; files of the same names are replaced.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output_dir: Option<PathBuf>,
+    /// What to print: the script's own output as it comes, or the whole result as JSON.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub(crate) output: OutputFormat,
+    /// Scripts manager that runs the script, instead of this machine.
+    #[arg(long, requires = "token_file")]
+    pub(crate) url: Option<Url>,
+    /// File with a token of an agent's ServiceAccount for the scripts manager.
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// `rockbot script bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ScriptBenchArgs {
+    /// Scripts to run: first at most 200 one at a time, then the others as fast as they go.
+    #[arg(short = 'n', long = "runs", value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) runs: u32,
+    /// Scripts at the same time, of those that go as fast as they can.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub(crate) parallel: u32,
+    /// How to print the figures.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub(crate) output: OutputFormat,
+}
+
+/// `rockbot script doctor`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ScriptDoctorArgs {
+    /// Scripts manager of the cluster to look at, instead of this machine.
+    #[arg(long)]
+    pub(crate) url: Option<Url>,
+    /// How to print the findings.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     pub(crate) output: OutputFormat,
 }

@@ -2,18 +2,20 @@
 
 use std::{
     io::{IsTerminal, Write},
+    path::PathBuf,
     time::Duration,
 };
 
 use anyhow::{Context, bail};
 use futures::StreamExt;
+use rockbot_scripts_api::OutputFile;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sse_stream::SseStream;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use url::Url;
 
-use crate::args::ChatArgs;
+use crate::{args::ChatArgs, files, style::Style};
 
 /// Longest tool output that is shown; the agent sees all of it.
 const SHOWN_TOOL_OUTPUT: usize = 400;
@@ -27,11 +29,12 @@ pub(crate) async fn run(args: ChatArgs) -> anyhow::Result<()> {
         Some(agent) => agent,
         None => only_agent(&http, &args.url).await?,
     };
-    let style = Style::detect();
+    let style = Style::of(&std::io::stdout());
     let mut conversation = Conversation {
         http,
         url: endpoint(&args.url, &agent)?,
         style,
+        output_dir: args.output_dir,
         messages: Vec::new(),
     };
     let interactive = std::io::stdin().is_terminal();
@@ -41,7 +44,7 @@ pub(crate) async fn run(args: ChatArgs) -> anyhow::Result<()> {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     loop {
         if interactive {
-            print!("{}", style.prompt("you> "));
+            print!("{}", style.bold("you> "));
             std::io::stdout().flush()?;
         }
         match lines.next_line().await? {
@@ -59,6 +62,7 @@ struct Conversation {
     http: reqwest::Client,
     url: Url,
     style: Style,
+    output_dir: Option<PathBuf>,
     messages: Vec<Value>,
 }
 
@@ -121,7 +125,7 @@ impl Conversation {
             writeln!(
                 stderr,
                 "{}",
-                self.style.tool(&format!("→ {}({})", call.name, call.arguments))
+                self.style.dim(&format!("→ {}({})", call.name, call.arguments))
             )?;
         }
         if let Some(result) = &activity.tool_result {
@@ -129,7 +133,15 @@ impl Conversation {
             if shown.len() < result.content.trim_end().len() {
                 shown.push('…');
             }
-            writeln!(stderr, "{}", self.style.tool(&format!("← {shown}")))?;
+            writeln!(stderr, "{}", self.style.dim(&format!("← {shown}")))?;
+            for file in &result.files {
+                let place = match &self.output_dir {
+                    Some(directory) => files::keep(directory, file)?.display().to_string(),
+                    None => "start with --output-dir to keep it".to_owned(),
+                };
+                let line = format!("← file {}: {place}", files::describe(file));
+                writeln!(stderr, "{}", self.style.dim(&line))?;
+            }
         }
         Ok(())
     }
@@ -170,38 +182,8 @@ struct ToolCall {
 #[derive(Deserialize)]
 struct ToolResult {
     content: String,
-}
-
-/// Colour, on a terminal that wants it.
-#[derive(Clone, Copy)]
-struct Style {
-    colour: bool,
-}
-
-impl Style {
-    fn detect() -> Self {
-        // https://no-color.org: any value but the empty one switches colour off.
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self {
-            colour: std::io::stdout().is_terminal() && !refused,
-        }
-    }
-
-    fn prompt(self, text: &str) -> String {
-        self.paint("1", text)
-    }
-
-    fn tool(self, text: &str) -> String {
-        self.paint("2", text)
-    }
-
-    fn paint(self, code: &str, text: &str) -> String {
-        if self.colour {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
-    }
+    #[serde(default)]
+    files: Vec<OutputFile>,
 }
 
 fn endpoint(base: &Url, agent: &str) -> anyhow::Result<Url> {

@@ -3,7 +3,10 @@
 mod args;
 mod chat;
 mod dev;
+mod files;
+mod leftovers;
 mod script;
+mod style;
 
 use std::process::ExitCode;
 
@@ -27,7 +30,9 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Dev(args) => dev::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Chat(args) => chat::run(args).await.map(|()| ExitCode::SUCCESS),
-        Command::Script(ScriptCommand::Run(args)) => Ok(script::run(args).await),
+        Command::Script(ScriptCommand::Run(args)) => Ok(script::run::run(*args).await),
+        Command::Script(ScriptCommand::Bench(args)) => script::bench::run(args).await,
+        Command::Script(ScriptCommand::Doctor(args)) => script::doctor::run(args).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "rockbot", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

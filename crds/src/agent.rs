@@ -7,7 +7,7 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Resources;
+use crate::{Resources, access::Access, model::Model};
 
 /// What the agent is and what it may do.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -56,6 +56,9 @@ pub struct AgentSpec {
     /// Tools that the agent may use. A block that is absent is off.
     #[serde(default)]
     pub tools: Tools,
+    /// Who may ask, and what they may use.
+    #[serde(default)]
+    pub access: Access,
     /// Bounds of one request.
     #[serde(default)]
     pub limits: Limits,
@@ -73,82 +76,6 @@ pub struct AgentSpec {
     /// The Service in front of the pods.
     #[serde(default)]
     pub service: Service,
-}
-
-/// Which model to call, and how.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    { "rule": "self.provider != 'OpenAI' || has(self.name)", "message": "name is required when provider is OpenAI" },
-    {
-        "rule": "self.provider != 'Demo' || !has(self.baseUrl)",
-        "message": "baseUrl must be absent when provider is Demo: it calls no server",
-    },
-    {
-        "rule": "self.provider != 'Demo' || !has(self.apiKey)",
-        "message": "apiKey must be absent when provider is Demo: it needs no key",
-    },
-]))]
-pub struct Model {
-    /// How the model is spoken to. `OpenAI` is OpenAI or any server compatible with its chat completions; `Demo` is a small
-    /// deterministic model inside the agent, for trying things out without a key.
-    pub provider: Provider,
-    /// Name of the model as its provider knows it. Required with `OpenAI`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
-    pub name: Option<String>,
-    /// URL up to and excluding `/chat/completions`. Defaults to OpenAI's own, `https://api.openai.com/v1`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"))]
-    pub base_url: Option<String>,
-    /// Where the API key is. Absent for servers that ask for none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub api_key: Option<ApiKey>,
-    /// Sampling temperature of requests that set none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.0, max = 2.0))]
-    pub temperature: Option<f64>,
-    /// Nucleus sampling of requests that set none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub top_p: Option<f64>,
-    /// Most tokens to generate for requests that set no bound.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10_000_000))]
-    pub max_tokens: Option<i32>,
-    /// Longest silence of the provider in seconds: until its first byte and between any two of them.
-    #[serde(default = "model_timeout")]
-    #[schemars(range(min = 1, max = 3600))]
-    pub timeout_seconds: i32,
-}
-
-/// Providers of models.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Provider {
-    /// OpenAI's chat completions.
-    OpenAI,
-    /// A deterministic model inside the agent.
-    Demo,
-}
-
-/// A key that the provider asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ApiKey {
-    /// Secret of the agent's namespace. It is mounted as a file; a changed key is used from then on, without a restart.
-    pub secret_key_ref: SecretKeyRef,
-}
-
-/// One key of a Secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretKeyRef {
-    /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
-    pub name: String,
-    /// Key in the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
-    pub key: String,
 }
 
 /// Tools of an agent.
@@ -171,6 +98,24 @@ pub struct Scripts {
     #[serde(default = "script_timeout")]
     #[schemars(range(min = 1, max = 300))]
     pub timeout_seconds: i32,
+    /// Packages that scripts may use beyond the standard library. None when it is absent; the installation has to allow
+    /// packages, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<Packages>,
+}
+
+/// Python packages of scripts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Packages {
+    /// Names that scripts may ask for, as the package index has them; `*` is every one. What a package needs comes with it.
+    #[schemars(length(min = 1, max = 256))]
+    #[schemars(inner(
+        length(min = 1, max = 128),
+        regex(pattern = r"^(\*|[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)$")
+    ))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub allow: Vec<String>,
 }
 
 /// MCP servers of an agent.
@@ -207,6 +152,9 @@ pub struct Limits {
     /// Seconds that one request may take in all.
     #[schemars(range(min = 1, max = 3600))]
     pub request_timeout_seconds: i32,
+    /// Requests that one pod answers at the same time. Further ones are told to come back.
+    #[schemars(range(min = 1, max = 100000))]
+    pub max_concurrent_requests: i32,
 }
 
 /// The Service in front of an agent's pods.
@@ -272,6 +220,7 @@ impl Default for Limits {
         Self {
             max_tool_rounds: 12,
             request_timeout_seconds: 300,
+            max_concurrent_requests: 1000,
         }
     }
 }
@@ -288,10 +237,6 @@ impl Default for Service {
 
 fn one() -> i32 {
     1
-}
-
-fn model_timeout() -> i32 {
-    120
 }
 
 fn script_timeout() -> i32 {

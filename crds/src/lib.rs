@@ -3,9 +3,11 @@
 //! A comment on a field is what `kubectl explain` shows; a bound or a rule on it is what the API server enforces. Nothing
 //! here knows a client, or what becomes of a resource.
 
+pub mod access;
 pub mod agent;
 pub mod conditions;
 pub mod mcp_server;
+pub mod model;
 mod resources;
 #[cfg(test)]
 mod tests;

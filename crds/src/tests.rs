@@ -136,8 +136,35 @@ fn k1_a_wrong_agent_is_refused_with_its_field_or_the_reason() {
         ("a", json!({ "model": { "provider": "OpenAI" } }), "name is required"),
         (
             "a",
+            json!({ "model": demo(), "access": { "anonymousScope": "none" } }),
+            "anonymousScope none needs apiKeys",
+        ),
+        (
+            "a",
+            json!({ "model": demo(), "access": { "apiKeys": [
+                { "name": "k", "scope": "Owner", "secretKeyRef": { "name": "s", "key": "k" } },
+            ] } }),
+            "/spec/access/apiKeys/0/scope",
+        ),
+        (
+            "a",
             json!({ "model": { "provider": "Demo", "baseUrl": "http://x/v1" } }),
             "baseUrl must be absent",
+        ),
+        (
+            "a",
+            json!({ "model": { "provider": "Ollama", "name": "m" } }),
+            "baseUrl is required",
+        ),
+        (
+            "a",
+            json!({ "model": { "provider": "Gemini", "name": "m", "fallbacks": [{ "provider": "Anthropic" }] } }),
+            "name is required",
+        ),
+        (
+            "a",
+            json!({ "model": { "provider": "Demo", "extraBody": { "a": 1 } } }),
+            "extraBody must be absent",
         ),
         (
             "a",
@@ -149,6 +176,16 @@ fn k1_a_wrong_agent_is_refused_with_its_field_or_the_reason() {
             "a",
             json!({ "model": demo(), "tools": { "scripts": { "timeoutSeconds": 301 } } }),
             "timeoutSeconds",
+        ),
+        (
+            "a",
+            json!({ "model": demo(), "tools": { "scripts": { "packages": { "allow": ["numpy>=2"] } } } }),
+            "/spec/tools/scripts/packages/allow/0",
+        ),
+        (
+            "a",
+            json!({ "model": demo(), "tools": { "scripts": { "packages": { "allow": [] } } } }),
+            "/spec/tools/scripts/packages/allow",
         ),
         ("a", json!({ "description": "no model" }), "model"),
         ("health", json!({ "model": demo() }), "fixed route"),

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// File name of the configuration inside the agent's ConfigMap and config directory.
 pub const FILE_NAME: &str = "agent.json";
@@ -27,6 +28,9 @@ pub struct AgentConfig {
     /// Tools that the agent may use; an absent block is off.
     #[serde(default)]
     pub tools: ToolsConfig,
+    /// Who may ask, and what they may use.
+    #[serde(default, skip_serializing_if = "AccessConfig::is_default")]
+    pub access: AccessConfig,
     /// Bounds of one request.
     #[serde(default)]
     pub limits: Limits,
@@ -41,7 +45,7 @@ pub struct ModelConfig {
     /// Model name as the provider knows it. Empty for `Demo`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Base URL up to and excluding `/chat/completions`, for example `https://api.openai.com/v1`.
+    /// Base URL of the provider, for example `https://api.openai.com/v1`; the provider's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
     /// File that holds the API key; read again when it changes.
@@ -59,6 +63,12 @@ pub struct ModelConfig {
     /// Longest silence of the provider, in seconds: until the first byte and between two of them.
     #[serde(default = "default_model_timeout_seconds")]
     pub timeout_seconds: u32,
+    /// Fields that every request to the provider carries unless it has them already.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra_body: Map<String, Value>,
+    /// Models that stand in when this one cannot answer, in the order in which they are asked. They have none themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<ModelConfig>,
 }
 
 /// Wire protocols that the agent speaks.
@@ -66,6 +76,12 @@ pub struct ModelConfig {
 pub enum Provider {
     /// OpenAI chat completions, as served by OpenAI and by anything compatible with it.
     OpenAI,
+    /// Anthropic's Messages.
+    Anthropic,
+    /// Google's Gemini, by its own protocol.
+    Gemini,
+    /// Ollama, by its OpenAI-compatible protocol.
+    Ollama,
     /// A deterministic model inside the agent: no key, no network.
     Demo,
 }
@@ -88,6 +104,9 @@ pub struct ToolsConfig {
 pub struct ScriptsConfig {
     /// Deadline of a script in seconds when the model names none.
     pub timeout_seconds: u32,
+    /// Python packages that a script may name; `*` stands for every one. Without any the model is not offered packages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
 }
 
 /// One MCP server that the agent connects to.
@@ -105,6 +124,43 @@ pub struct McpServerConfig {
     pub tool_timeout_seconds: u32,
 }
 
+/// Who may ask, and what they may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AccessConfig {
+    /// Whether requests without a key are answered.
+    pub anonymous: bool,
+    /// Keys of those who may use more than everybody.
+    pub api_keys: Vec<AccessKey>,
+}
+
+/// A key, and what its holder may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AccessKey {
+    /// Name of the key, for the log.
+    pub name: String,
+    /// The scope that its holder has.
+    pub scope: String,
+    /// File that holds the key; read again when it changes.
+    pub file: PathBuf,
+}
+
+impl AccessConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for AccessConfig {
+    fn default() -> Self {
+        Self {
+            anonymous: true,
+            api_keys: Vec::new(),
+        }
+    }
+}
+
 /// Bounds of one request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -113,6 +169,8 @@ pub struct Limits {
     pub max_tool_rounds: u32,
     /// Wall time of one request in seconds.
     pub request_timeout_seconds: u32,
+    /// Requests that one process answers at the same time.
+    pub max_concurrent_requests: u32,
 }
 
 impl Default for Limits {
@@ -120,6 +178,7 @@ impl Default for Limits {
         Self {
             max_tool_rounds: 12,
             request_timeout_seconds: 300,
+            max_concurrent_requests: 1000,
         }
     }
 }

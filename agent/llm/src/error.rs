@@ -27,6 +27,8 @@ pub enum ModelErrorKind {
     InvalidRequest,
     /// The conversation is longer than the model can read.
     ContextOverflow,
+    /// The provider's content filter stopped the request or the answer.
+    ContentFilter,
     /// Too many requests or no quota left.
     RateLimited,
     /// The provider is overloaded or broken.
@@ -55,7 +57,18 @@ impl ModelError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self.kind,
-            ModelErrorKind::RateLimited | ModelErrorKind::Overloaded | ModelErrorKind::Unreachable
+            ModelErrorKind::RateLimited
+                | ModelErrorKind::Overloaded
+                | ModelErrorKind::Unreachable
+                | ModelErrorKind::CutStream
+        )
+    }
+
+    /// Whether it is about what was asked, so that asking another model would not help.
+    pub fn is_about_the_request(&self) -> bool {
+        matches!(
+            self.kind,
+            ModelErrorKind::InvalidRequest | ModelErrorKind::ContextOverflow | ModelErrorKind::ContentFilter
         )
     }
 }

@@ -1,40 +1,73 @@
-//! Model providers: the chat wire types, one adapter per provider, and the one stream of events that all of them yield.
+//! Model providers: the chat wire types, one adapter per wire, and the one stream of events that all of them yield.
 //!
-//! Knows nothing of agents, tools or HTTP servers. A provider that is added later gets a module beside [`openai`] and
-//! an arm in [`connect`].
+//! Knows nothing of agents, tools or HTTP servers. A wire that is added later gets a folder beside [`openai`] and an arm
+//! in `wire::of`; sending, retrying, timing out and falling back are the same for all.
 
+mod anthropic;
 pub mod chat;
 mod demo;
 mod error;
 mod event;
-pub mod openai;
+mod failover;
+mod gemini;
 
-use std::sync::Arc;
+mod openai;
+mod parts;
+mod reasoning;
+mod refusal;
+mod remote;
+mod wire;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chat::ChatRequest;
 pub use demo::Demo;
 pub use error::{ModelError, ModelErrorKind};
 pub use event::{Event, EventStream, ToolCallDelta, Usage};
-use rockbot_agent_config::{ModelConfig, Provider};
+use failover::Failover;
+pub use reasoning::REASONING_DETAILS;
+use remote::{Clients, Remote};
+use rockbot_agent_config::ModelConfig;
+
+/// A provider that wants a longer pause is not waited for: the client gets its Retry-After instead.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// With another model to turn to there is little to wait for.
+const PATIENCE_WITH_FALLBACK: Duration = Duration::from_secs(1);
 
 /// A model that answers one request with a stream of events.
 #[async_trait]
 pub trait Model: Send + Sync {
-    /// Sends `request` and returns as soon as the provider has accepted it. Dropping the stream ends the request.
+    /// Sends `request` and returns as soon as the answer has begun. Dropping the stream ends the request.
     ///
     /// # Errors
     /// [`ModelError`] when the provider refuses or cannot be reached; the stream itself yields what goes wrong later.
     async fn stream(&self, request: &ChatRequest) -> Result<EventStream, ModelError>;
 }
 
-/// The model that `config` names. Nothing is sent yet.
+/// The model that `config` names, with those that stand in for it. Nothing is sent yet.
 ///
 /// # Errors
-/// When the base URL is no URL.
+/// When a base URL is no URL.
 pub fn connect(config: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
-    Ok(match config.provider {
-        Provider::OpenAI => Arc::new(openai::OpenAi::new(config)?),
-        Provider::Demo => Arc::new(Demo),
-    })
+    let clients = Arc::new(Clients::default());
+    let last = config.fallbacks.len();
+    let models = std::iter::once(config).chain(&config.fallbacks).enumerate();
+    let models: Result<Vec<Box<dyn Model>>, ModelError> = models
+        .map(|(index, config)| {
+            let patience = if index == last {
+                PATIENCE
+            } else {
+                PATIENCE_WITH_FALLBACK
+            };
+            Ok(match wire::of(config)? {
+                Some(wire) => Box::new(Remote::new(config, wire, Arc::clone(&clients), patience)) as Box<dyn Model>,
+                None => Box::new(Demo),
+            })
+        })
+        .collect();
+    Ok(Arc::new(Failover(models?)))
 }
+
+#[cfg(test)]
+mod tests;

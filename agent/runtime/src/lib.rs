@@ -3,22 +3,29 @@
 //! Knows nothing of HTTP servers, of Kubernetes or of where scripts run. Nothing here is shared between two agents
 //! except what the [`Environment`] hands to both, and nothing that one request does changes another.
 
+mod context;
 mod kept;
 mod mcp;
 mod metrics;
 mod run;
+pub mod scope;
+pub mod sdk;
+pub mod skills;
 pub mod tools;
 pub mod turn;
 
 use std::{sync::Arc, time::SystemTime};
 
+pub use context::{Context, RequestContext};
 use kept::Kept;
 pub use metrics::Metrics;
 use rockbot_agent_config::{AgentConfig, ToolsConfig};
 use rockbot_llm::{Model, ModelError};
 use rockbot_scripts_api::ScriptRunner;
 pub use run::{ToolResult, TurnError, TurnEvent};
+use skills::{Skill, SkillError, Skills};
 use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tools::{Invoker, RegisterError, ToolRegistry, scripts};
 
 /// What the agents of a process may use.
@@ -26,15 +33,10 @@ use tools::{Invoker, RegisterError, ToolRegistry, scripts};
 pub struct Environment {
     /// Runs scripts; needed by agents that have `tools.scripts` switched on.
     pub scripts: Option<Arc<dyn ScriptRunner>>,
+    /// Skills that every agent has.
+    pub skills: Vec<Arc<dyn Skill>>,
     /// Where they count.
     pub metrics: Metrics,
-}
-
-/// Who asks, for logs and for tools. It grants nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestContext {
-    /// Identity of the request.
-    pub request_id: String,
 }
 
 /// A running agent.
@@ -42,12 +44,28 @@ pub struct Agent {
     config: AgentConfig,
     model: Arc<dyn Model>,
     tools: Arc<ToolRegistry>,
+    skills: Skills,
     invoker: Invoker,
     kept: Kept,
+    places: Arc<Semaphore>,
     started: SystemTime,
     /// Ends with the agent.
-    _mcp: mcp::Connections,
+    mcp: mcp::Connections,
 }
+
+/// How an agent is, as far as it can tell without asking anybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Skills that it has.
+    pub skills: usize,
+    /// Tools that it has, from skills and from elsewhere.
+    pub tools: usize,
+    /// What keeps it from doing all that it should. Tells neither paths nor addresses.
+    pub problems: Vec<String>,
+}
+
+/// The right to have one request answered.
+pub struct Place(#[expect(dead_code, reason = "its end is what counts")] OwnedSemaphorePermit);
 
 /// Why an agent cannot run.
 #[derive(Debug, Error)]
@@ -63,6 +81,14 @@ pub enum AgentError {
     /// It may run scripts, but nothing here runs them.
     #[error("agent {0}: tools.scripts is on, but no scripts manager is configured")]
     NoScripts(String),
+    /// The packages that its scripts may name cannot be read.
+    #[error("agent {agent}: tools.scripts.packages: {reason}")]
+    Packages {
+        /// The agent.
+        agent: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A tool cannot be registered.
     #[error("agent {agent}: {source}")]
     Tool {
@@ -70,6 +96,14 @@ pub enum AgentError {
         agent: String,
         /// What is wrong.
         source: RegisterError,
+    },
+    /// A skill cannot be added.
+    #[error("agent {agent}: {source}")]
+    Skill {
+        /// The agent.
+        agent: String,
+        /// What is wrong.
+        source: SkillError,
     },
 }
 
@@ -103,20 +137,32 @@ impl Agent {
                 .scripts
                 .clone()
                 .ok_or_else(|| AgentError::NoScripts(config.name.clone()))?;
-            let tool = Arc::new(scripts::ScriptTool::new(runner, settings));
+            let tool = scripts::ScriptTool::new(runner, settings).map_err(|reason| AgentError::Packages {
+                agent: config.name.clone(),
+                reason,
+            })?;
             tools
-                .register(scripts::registration(settings), tool)
+                .register(scripts::registration(settings), Arc::new(tool))
                 .map_err(|source| AgentError::Tool {
                     agent: config.name.clone(),
                     source,
                 })?;
         }
+        let skills = Skills::new(Arc::clone(&tools));
+        for skill in &environment.skills {
+            skills.add(Arc::clone(skill)).map_err(|source| AgentError::Skill {
+                agent: config.name.clone(),
+                source,
+            })?;
+        }
         Ok(Arc::new(Self {
             model,
+            skills,
             invoker: Invoker::new(environment.metrics.clone()),
             kept: Kept::default(),
+            places: Arc::new(Semaphore::new(config.limits.max_concurrent_requests as usize)),
             started: SystemTime::now(),
-            _mcp: mcp::connect(mcp, &tools),
+            mcp: mcp::connect(mcp, &tools),
             tools,
             config,
         }))
@@ -127,6 +173,28 @@ impl Agent {
         &self.config
     }
 
+    /// A place for one more request, kept until it is dropped; `None` when all are taken (`limits.maxConcurrentRequests`).
+    pub fn place(&self) -> Option<Place> {
+        Arc::clone(&self.places).try_acquire_owned().ok().map(Place)
+    }
+
+    /// How it is at this moment.
+    pub fn health(&self) -> Health {
+        let lost = self.mcp.lost();
+        let mut problems: Vec<_> = lost
+            .map(|server| format!("no connection to the MCP server {server:?}"))
+            .collect();
+        let key = self.config.model.api_key_file.as_ref();
+        if key.is_some_and(|file| std::fs::File::open(file).is_err()) {
+            problems.push("the API key of the model cannot be read".to_owned());
+        }
+        Health {
+            skills: self.skills.names().len(),
+            tools: self.tools.snapshot().len(),
+            problems,
+        }
+    }
+
     /// When it was started.
     pub fn started(&self) -> SystemTime {
         self.started
@@ -135,5 +203,10 @@ impl Agent {
     /// Its tools, which may come and go.
     pub fn tools(&self) -> &ToolRegistry {
         &self.tools
+    }
+
+    /// Its skills, which may come and go.
+    pub fn skills(&self) -> &Skills {
+        &self.skills
     }
 }

@@ -14,14 +14,16 @@ use rockbot_llm::{
     Event, ModelError, Usage,
     chat::{ChatRequest, Message, ToolCall},
 };
+use rockbot_scripts_api::OutputFile;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::{
-    Agent, RequestContext,
-    tools::{ToolInvokeRequest, ToolSet},
-    turn::{self, Delta, Finish, InvalidRequest, Setup, Step, Turn},
+    Agent, Context, RequestContext,
+    skills::{self, Finalizer, HandoffResult, Hooks, Occasion, Present},
+    tools::{ToolError, ToolErrorCode, ToolInvokeRequest, ToolInvokeResponse, ToolSet},
+    turn::{self, Delta, Finish, InvalidRequest, Outcome, OwnCall, Setup, Step, Turn},
 };
 
 /// Tools of one round that run at the same time.
@@ -58,6 +60,8 @@ pub struct ToolResult {
     pub content: String,
     /// Whether it is a failure.
     pub is_error: bool,
+    /// Files that the tool made for a person. The model reads only their names.
+    pub files: Vec<OutputFile>,
 }
 
 /// Why a turn did not come to its end.
@@ -79,22 +83,26 @@ impl Agent {
     pub fn turn(
         self: &Arc<Self>,
         mut request: ChatRequest,
-        context: RequestContext,
+        asked: RequestContext,
     ) -> Result<impl Stream<Item = Result<TurnEvent, TurnError>> + Send + use<>, InvalidRequest> {
         request.messages = turn::restore(request.messages, |id| self.kept.find(id));
         let tools = self.tools.snapshot();
         let limits = &self.config.limits;
+        let offered = tools.values().filter(|tool| tool.admits(&asked.scope));
         let setup = Setup {
-            instructions: &self.config.instructions,
-            tools: tools.values().map(|tool| tool.offer()).collect(),
+            tools: offered.map(|tool| tool.offer()).collect(),
             max_rounds: limits.max_tool_rounds,
             new_id: Box::new(new_id),
         };
         let turn = Turn::new(request, setup)?;
         let (events, received) = mpsc::channel(BUFFER);
+        let context = Context::new(&*self.config.name, asked);
+        let skills = self.skills.snapshot();
         let driver = Driver {
             agent: Arc::clone(self),
             tools,
+            hooks: Hooks::new(Arc::clone(&skills), context.clone()),
+            skills,
             context,
             events,
         };
@@ -136,12 +144,25 @@ fn both(
 struct Driver {
     agent: Arc<Agent>,
     tools: Arc<ToolSet>,
-    context: RequestContext,
+    skills: Arc<Present>,
+    hooks: Hooks,
+    context: Context,
     events: mpsc::Sender<TurnEvent>,
 }
 
 impl Driver {
-    async fn drive(self, mut turn: Turn) -> Result<(), TurnError> {
+    /// However the turn ends, and also when it is dropped, its connection is finalised.
+    async fn drive(self, turn: Turn) -> Result<(), TurnError> {
+        let mut finalizer = Finalizer::new(&self.hooks);
+        let result = self.steps(turn).await;
+        finalizer.run().await;
+        result
+    }
+
+    async fn steps(&self, mut turn: Turn) -> Result<(), TurnError> {
+        self.hooks.run(Occasion::Connection).await;
+        let instructions = &self.agent.config.instructions;
+        turn.instruct(&skills::system_message(instructions, &self.skills, &self.context).await);
         let mut step = Step::CallModel;
         let mut started = false;
         loop {
@@ -154,7 +175,11 @@ impl Driver {
                     while let Some(event) = answer.next().await {
                         self.on_event(&mut turn, event?).await;
                     }
-                    turn.on_answer()
+                    let step = turn.on_answer();
+                    if let Some(said) = turn.request().messages.last() {
+                        self.hooks.run(Occasion::Message(said)).await;
+                    }
+                    step
                 }
                 Step::RunTools(calls) => turn.on_results(self.run_tools(calls).await),
                 Step::Finish(finish) => {
@@ -167,15 +192,16 @@ impl Driver {
 
     async fn on_event(&self, turn: &mut Turn, event: Event) {
         if let Event::Usage(usage) = &event {
+            self.context.add_usage(usage);
             self.emit(TurnEvent::Usage(usage.clone())).await;
         }
         if let Some(delta) = turn.on_event(event) {
-            self.emit(TurnEvent::Delta(delta)).await;
+            self.emit_delta(delta).await;
         }
     }
 
-    /// Runs calls side by side and gives back their results in the order of the calls.
-    async fn run_tools(&self, calls: Vec<ToolCall>) -> Vec<Message> {
+    /// Runs calls side by side and gives back what became of them, in the order of the calls.
+    async fn run_tools(&self, calls: Vec<OwnCall>) -> Vec<Outcome> {
         stream::iter(calls)
             .map(|call| self.run_tool(call))
             .buffered(PARALLEL_TOOLS)
@@ -183,32 +209,53 @@ impl Driver {
             .await
     }
 
-    async fn run_tool(&self, call: ToolCall) -> Message {
+    async fn run_tool(&self, OwnCall { call, refused }: OwnCall) -> Outcome {
         self.emit(TurnEvent::ToolCall(call.clone())).await;
         let request = ToolInvokeRequest {
-            tool_call_id: call.id,
+            tool_call_id: call.id.clone(),
             tool_name: call.function.name,
             arguments: call.function.arguments,
             session_id: self.context.request_id.clone(),
+            context: self.context.clone(),
         };
-        let (content, is_error) = match self.agent.invoker.invoke(&self.tools, &request).await {
-            Ok(response) => (response.content, response.is_error),
-            Err(error) => (error.to_content(), true),
+        let (mut result, last_words) = match refused {
+            Some(reason) => (failure(&request.error(ToolErrorCode::ExecutionFailed, reason)), None),
+            None => self.invoke(request).await,
         };
-        let ToolInvokeRequest {
-            tool_call_id: id,
-            tool_name: name,
-            ..
-        } = request;
-        let message = Message::tool_result(&id, &*content);
-        self.emit(TurnEvent::ToolResult(ToolResult {
-            id,
-            name,
-            content,
-            is_error,
-        }))
-        .await;
-        message
+        result.id.clone_from(&call.id);
+        let outcome = Outcome {
+            message: Message::tool_result(&result.id, &*result.content),
+            failed: result.is_error,
+            last_words,
+        };
+        self.emit(TurnEvent::ToolResult(result)).await;
+        outcome
+    }
+
+    /// Runs one call and the hooks around it. Also returns the words with which it ends the turn, if it does.
+    async fn invoke(&self, mut request: ToolInvokeRequest) -> (ToolResult, Option<String>) {
+        let tool = self.tools.get(&request.tool_name);
+        if tool.is_some_and(|tool| tool.executor.handoff().is_some()) {
+            self.hooks.run(Occasion::BeforeHandoff(&mut request)).await;
+            return match self.agent.invoker.invoke(&self.tools, &request).await {
+                Ok(ToolInvokeResponse {
+                    handoff: Some(mut handoff),
+                    ..
+                }) => {
+                    self.hooks.run(Occasion::AfterHandoff(&mut handoff)).await;
+                    (handed_off(&request, &handoff), handoff.last_words())
+                }
+                Ok(response) => (answered(response), None),
+                Err(error) => (failure(&error), None),
+            };
+        }
+        self.hooks.run(Occasion::BeforeToolcall(&mut request)).await;
+        let mut result = match self.agent.invoker.invoke(&self.tools, &request).await {
+            Ok(response) => answered(response),
+            Err(error) => failure(&error),
+        };
+        self.hooks.run(Occasion::AfterToolcall(&mut result)).await;
+        (result, None)
     }
 
     async fn finish(&self, finish: Finish) {
@@ -216,13 +263,42 @@ impl Driver {
             self.agent.kept.keep(hidden, Instant::now());
         }
         if let Some(remark) = finish.remark {
-            self.emit(TurnEvent::Delta(Delta::Content(remark))).await;
+            self.emit_delta(Delta::Content(remark)).await;
         }
         self.emit(TurnEvent::Finished(finish.reason)).await;
+    }
+
+    async fn emit_delta(&self, mut delta: Delta) {
+        self.hooks.run(Occasion::Chunk(&mut delta)).await;
+        self.emit(TurnEvent::Delta(delta)).await;
     }
 
     /// The receiver lives as long as the driver: both are parts of one stream.
     async fn emit(&self, event: TurnEvent) {
         let _ = self.events.send(event).await;
     }
+}
+
+fn answered(response: ToolInvokeResponse) -> ToolResult {
+    ToolResult {
+        id: response.tool_call_id,
+        name: response.tool_name,
+        content: response.content,
+        is_error: response.is_error,
+        files: response.files,
+    }
+}
+
+fn failure(error: &ToolError) -> ToolResult {
+    ToolResult {
+        id: error.tool_call_id.clone(),
+        name: error.tool_name.clone(),
+        content: error.to_content(),
+        is_error: true,
+        files: Vec::new(),
+    }
+}
+
+fn handed_off(request: &ToolInvokeRequest, handoff: &HandoffResult) -> ToolResult {
+    answered(request.handoff(handoff.clone()))
 }

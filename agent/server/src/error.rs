@@ -104,6 +104,7 @@ impl From<ModelError> for ApiError {
             Kind::Authentication => (StatusCode::BAD_GATEWAY, "model_authentication", false),
             Kind::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid_value", false),
             Kind::ContextOverflow => (StatusCode::BAD_REQUEST, "context_length_exceeded", false),
+            Kind::ContentFilter => (StatusCode::BAD_REQUEST, "content_filter", false),
             Kind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", true),
             Kind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "model_overloaded", true),
             Kind::Unreachable => (StatusCode::BAD_GATEWAY, "model_unreachable", true),

@@ -1,35 +1,90 @@
 //! What a server says of itself: its agents as models and as agents, its health, its metrics.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Json,
-    extract::{Path, State},
-    http::{StatusCode, header::CONTENT_TYPE},
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::{
+        HeaderMap, StatusCode,
+        header::{CONTENT_TYPE, HOST},
+    },
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
-use rockbot_agent::Agent;
+use rockbot_agent::{Agent, Health, scope};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Server, error::ApiError};
+use crate::{Server, error::ApiError, search};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Characters of the instructions that stand in for a missing description.
 const EXCERPT: usize = 200;
 
-/// `GET /`
-pub(crate) async fn root(State(server): State<Arc<Server>>) -> Json<Value> {
-    Json(json!({
+/// `GET /`: everything at a glance, or with `search` the agents that fit best.
+pub(crate) async fn root(
+    State(server): State<Arc<Server>>,
+    headers: HeaderMap,
+    query: Result<Query<Search>, QueryRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Query(query) = query.map_err(|error| {
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_value",
+            format!("{}; top_k is a number", error.body_text()),
+        )
+    })?;
+    if let Some(search) = query.search {
+        let found = search::agents(&server.agents().list(), &search, query.top_k);
+        return Ok(Json(found_object(&search, &found, &headers)));
+    }
+    Ok(Json(json!({
         "message": "RockBot agent server",
         "version": VERSION,
         "agents": server.agents().names(),
         "endpoints": {
+            "discovery": "/?search={query}&top_k={limit}",
             "agent_info": "/{agent}",
             "chat_completions": "/{agent}/chat/completions",
             "openai": "/v1",
         },
-    }))
+    })))
+}
+
+/// Query of `GET /`.
+#[derive(Deserialize)]
+pub(crate) struct Search {
+    search: Option<String>,
+    #[serde(default = "default_top_k")]
+    top_k: usize,
+}
+
+fn default_top_k() -> usize {
+    5
+}
+
+/// Agents are named by a URL as the client itself reached the server.
+fn found_object(search: &str, found: &[Arc<Agent>], headers: &HeaderMap) -> Value {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let base = host.map(|host| format!("http://{host}")).unwrap_or_default();
+    let agents = found.iter().map(|agent| {
+        let Card {
+            name,
+            description,
+            capabilities,
+            ..
+        } = Card::of(agent);
+        json!({
+            "url": format!("{base}/{name}"),
+            "name": name,
+            "description": description,
+            "capabilities": capabilities,
+            "min_balance": 0,
+        })
+    });
+    let agents: Vec<_> = agents.collect();
+    json!({ "query": search, "total_results": agents.len(), "agents": agents })
 }
 
 /// `GET /{agent}`
@@ -38,25 +93,52 @@ pub(crate) async fn agent(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     let agent = server.agents().get(&name).ok_or_else(|| not_found(&name))?;
-    let config = agent.config();
-    let tools = agent.tools().get_tools();
-    let mut skills: Vec<_> = tools.iter().map(|tool| tool.source.as_str()).collect();
-    skills.dedup();
-    let capabilities: Vec<_> = tools
-        .iter()
-        .map(|tool| format!("{}:{}", tool.source, tool.name))
-        .collect();
-    let description = if config.description.is_empty() {
-        excerpt(&config.instructions)
-    } else {
-        config.description.clone()
-    };
+    let Card {
+        name,
+        description,
+        capabilities,
+        skills,
+    } = Card::of(&agent);
     Ok(Json(json!({
-        "name": config.name,
+        "name": name,
         "description": description,
         "capabilities": capabilities,
         "skills": skills,
+        "pricing": {},
     })))
+}
+
+/// What anybody may know of an agent.
+pub(crate) struct Card {
+    pub(crate) name: String,
+    /// The beginning of the instructions where there is none.
+    pub(crate) description: String,
+    /// Tools that everybody may use, as `skill:tool`.
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) skills: BTreeSet<String>,
+}
+
+impl Card {
+    pub(crate) fn of(agent: &Agent) -> Self {
+        let config = agent.config();
+        let tools = agent.tools().get_tools();
+        let tools = tools.iter().filter(|tool| tool.scope.admits(scope::ALL));
+        Self {
+            name: config.name.clone(),
+            description: match &*config.description {
+                "" => excerpt(&config.instructions),
+                description => description.to_owned(),
+            },
+            capabilities: tools
+                .clone()
+                .map(|tool| format!("{}:{}", tool.source, tool.name))
+                .collect(),
+            skills: tools
+                .map(|tool| tool.source.clone())
+                .chain(agent.skills().names())
+                .collect(),
+        }
+    }
 }
 
 /// `GET /v1/models`
@@ -95,9 +177,39 @@ pub(crate) async fn health(State(server): State<Arc<Server>>) -> Json<Value> {
     Json(json!({
         "status": "healthy",
         "version": VERSION,
-        "timestamp": Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+        "timestamp": now(),
         "agents": server.agents().names(),
     }))
+}
+
+/// `GET /health/detailed`: what can be said about each agent without asking its provider.
+pub(crate) async fn health_detailed(State(server): State<Arc<Server>>) -> Json<Value> {
+    let agents = server.agents().list();
+    let checks: serde_json::Map<_, _> = agents
+        .iter()
+        .map(|agent| (agent.config().name.clone(), agent_health(&agent.health())))
+        .collect();
+    let all_well = checks.values().all(|check| check["status"] == "healthy");
+    Json(json!({
+        "server_status": if server.is_draining() { "draining" } else if all_well { "healthy" } else { "degraded" },
+        "version": VERSION,
+        "timestamp": now(),
+        "agents": checks,
+    }))
+}
+
+fn agent_health(health: &Health) -> Value {
+    let Health {
+        skills,
+        tools,
+        problems,
+    } = health;
+    let status = if problems.is_empty() { "healthy" } else { "degraded" };
+    json!({ "status": status, "skills": skills, "tools": tools, "problems": problems })
+}
+
+fn now() -> String {
+    Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// `GET /ready`: whether new requests are wanted.

@@ -3,13 +3,17 @@
 //! Translates between HTTP and [`rockbot_agent`]; decides nothing about models or tools. The binary `rockbot-agent`
 //! serves one agent from a file; `rockbot dev` serves any number and replaces them at run time.
 
+mod access;
 mod agents;
+mod args;
 mod chat;
 mod error;
 mod info;
 mod metrics;
+mod process;
 mod record;
 mod router;
+mod search;
 mod serve;
 
 use std::sync::{
@@ -19,8 +23,9 @@ use std::sync::{
 
 pub use agents::Agents;
 use metrics::ServerMetrics;
+pub use process::main;
 use prometheus_client::registry::Registry;
-use rockbot_agent::{AgentError, Environment, Metrics};
+use rockbot_agent::{AgentError, Environment, Metrics, skills::Skill};
 use rockbot_agent_config::AgentConfig;
 use rockbot_scripts_api::ScriptRunner;
 pub use router::router;
@@ -38,8 +43,14 @@ pub struct Server {
 impl Server {
     /// A server without agents. `scripts` runs the scripts of agents that have `tools.scripts` switched on.
     pub fn new(scripts: Option<Arc<dyn ScriptRunner>>) -> Arc<Self> {
+        Self::with_skills(scripts, Vec::new())
+    }
+
+    /// Like [`new`](Self::new); every agent has `skills`.
+    pub fn with_skills(scripts: Option<Arc<dyn ScriptRunner>>, skills: Vec<Arc<dyn Skill>>) -> Arc<Self> {
         let environment = Environment {
             scripts,
+            skills,
             metrics: Metrics::default(),
         };
         let metrics = ServerMetrics::default();

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use axum::http::StatusCode;
+use rockbot_agent::{Agent, Place};
 use rockbot_llm::Usage;
 use tracing::{Span, info};
 
-use crate::metrics::ServerMetrics;
+use crate::{error::ApiError, metrics::ServerMetrics};
 
 /// A request that runs. Dropping it closes the record.
 pub(crate) struct Record {
@@ -15,22 +16,30 @@ pub(crate) struct Record {
     started: Instant,
     usage: Option<Usage>,
     status: &'static str,
+    /// Taken until the record is closed.
+    _place: Place,
     /// The last line of a stream is written outside of the request's handler, yet belongs to it.
     span: Span,
 }
 
 impl Record {
     /// Opens the record of a request to `agent`. Unless it learns better, the client has gone away.
-    pub(crate) fn open(metrics: &ServerMetrics, agent: &str) -> Self {
+    ///
+    /// # Errors
+    /// When the agent answers as many requests as it may.
+    pub(crate) fn open(metrics: &ServerMetrics, agent: &Agent) -> Result<Self, ApiError> {
+        let place = agent.place().ok_or_else(busy)?;
+        let agent = &agent.config().name;
         metrics.begin(agent);
-        Self {
+        Ok(Self {
             metrics: metrics.clone(),
             agent: agent.to_owned(),
             started: Instant::now(),
             usage: None,
             status: "disconnected",
+            _place: place,
             span: Span::current(),
-        }
+        })
     }
 
     /// Adds what one round has cost. A round that is broken off is not known to cost anything.
@@ -55,6 +64,17 @@ impl Record {
         } else {
             "server_error"
         };
+    }
+}
+
+fn busy() -> ApiError {
+    ApiError {
+        retry_after_seconds: Some(1),
+        ..ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "this agent answers as many requests as it may (limits.maxConcurrentRequests); try again later",
+        )
     }
 }
 

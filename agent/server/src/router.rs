@@ -21,6 +21,7 @@ pub fn router(server: Arc<Server>) -> Router {
     Router::new()
         .route("/", get(info::root))
         .route("/health", get(info::health))
+        .route("/health/detailed", get(info::health_detailed))
         .route("/ready", get(info::ready))
         .route("/live", get(info::live))
         .route("/metrics", get(info::metrics))

@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use rockbot_agent_config::AgentConfig;
-use rockbot_crds::agent::SecretKeyRef;
-use rockbot_operator_plan::{Model, Resolution, ValidAgent, agent_config, resolve, validate_agent};
+use rockbot_crds::model::SecretKeyRef;
+use rockbot_operator_plan::{Resolution, agent_config, resolve, validate_agent};
 
 use super::{manifests::Manifests, secrets::SecretFiles};
 
@@ -27,13 +27,14 @@ pub(super) fn of(manifests: &Manifests, secrets: &SecretFiles) -> anyhow::Result
                 .get(name)
                 .filter(|server| server.spec.remote.is_some())
         });
-        let mut config = agent_config(&valid, &servers);
+        let config = agent_config(&valid, &servers, |_, key| secrets.path(&key.name, &key.key));
         for resolution in &servers.0 {
             if let Resolution::Missing { name: server } = resolution {
                 notes.push(missing_server(manifests, name, server));
             }
         }
-        if let Some(key) = api_key(&valid) {
+        let callers = valid.access.api_keys.iter().map(|key| &key.secret_key_ref);
+        for key in valid.models().filter_map(|model| model.api_key.as_ref()).chain(callers) {
             let given = manifests
                 .secrets
                 .get(&key.name)
@@ -41,18 +42,10 @@ pub(super) fn of(manifests: &Manifests, secrets: &SecretFiles) -> anyhow::Result
             if !given {
                 notes.push(missing_key(name, key));
             }
-            config.model.api_key_file = Some(secrets.path(&key.name, &key.key));
         }
         configs.push(config);
     }
     Ok((configs, notes))
-}
-
-fn api_key(agent: &ValidAgent) -> Option<&SecretKeyRef> {
-    match &agent.model {
-        Model::OpenAI { api_key, .. } => api_key.as_ref(),
-        Model::Demo { .. } => None,
-    }
 }
 
 fn missing_server(manifests: &Manifests, agent: &str, server: &str) -> String {

@@ -57,3 +57,10 @@ both come to the one port that a service has.
     - port: 8080
       protocol: TCP
 {{- end }}
+
+{{- /* Every address of the public internet: the private ranges are not part of it. */ -}}
+{{- define "rockbot.publicInternet" -}}
+- ipBlock:
+    cidr: 0.0.0.0/0
+    except: [0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16]
+{{- end }}

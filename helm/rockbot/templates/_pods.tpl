@@ -10,7 +10,7 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{- /* The pod's own fields, all but its containers. Takes a dict of root, component, name and values. */ -}}
+{{- /* The pod's own fields, all but its containers and volumes. Takes a dict of root, component, name, values and perhaps fsGroup. */ -}}
 {{- define "rockbot.podSpec" -}}
 serviceAccountName: {{ .name }}
 automountServiceAccountToken: true
@@ -19,6 +19,10 @@ securityContext:
   runAsNonRoot: true
   runAsUser: 65532
   runAsGroup: 65532
+  {{- if .fsGroup }}
+  # A volume that is mounted belongs to whoever runs here.
+  fsGroup: 65532
+  {{- end }}
   seccompProfile:
     type: RuntimeDefault
 {{- with .root.Values.imagePullSecrets }}
@@ -42,13 +46,16 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
-{{- /* The container's fields that do not depend on the program. Takes a dict of root and values. */ -}}
+{{- /* The container's fields that do not depend on the program. Takes a dict of root, values and perhaps more ports. */ -}}
 {{- define "rockbot.container" -}}
 image: {{ include "rockbot.image" (dict "root" .root "image" .values.image) }}
 imagePullPolicy: {{ .values.image.pullPolicy }}
 ports:
   - name: http
     containerPort: 8080
+  {{- range .ports }}
+  - {{ toYaml . | nindent 4 | trim }}
+  {{- end }}
 startupProbe:
   httpGet:
     path: /healthz

@@ -17,7 +17,7 @@ mod tests;
 mod valid;
 mod validate;
 
-pub use build::{API_KEY_FILE, Objects, agent_config, agent_objects, mcp_server_objects};
+pub use build::{KeyOf, Objects, agent_config, agent_objects, mcp_server_objects};
 pub use drift::{is_up_to_date, seal};
 pub use endpoint::{Endpoint, Reach};
 pub use inputs::{Resolution, ResolvedServers, Server, Settings, resolve};

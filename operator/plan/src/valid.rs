@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use rockbot_crds::{
     Resources,
-    agent::{SecretKeyRef, ServiceType},
+    access::Access,
+    agent::ServiceType,
     mcp_server::Egress,
+    model::{Provider, SecretKeyRef},
 };
+use serde_json::{Map, Value};
 
 use crate::endpoint::Endpoint;
 
@@ -33,14 +36,18 @@ pub struct ValidAgent {
     pub instructions: String,
     /// The model and how to reach it.
     pub model: Model,
-    /// Deadline of a script in seconds, when scripts are on.
-    pub script_timeout_seconds: Option<u32>,
+    /// Scripts, when they are on.
+    pub scripts: Option<Scripts>,
     /// Names of MCP servers, with the tools that this agent may call.
     pub mcp_servers: Vec<(String, Option<Vec<String>>)>,
+    /// Who may ask, and what they may use.
+    pub access: Access,
     /// Rounds of tool calls of one request.
     pub max_tool_rounds: u32,
     /// Seconds of one request.
     pub request_timeout_seconds: u32,
+    /// Requests that one pod answers at the same time.
+    pub max_concurrent_requests: u32,
     /// Pods.
     pub replicas: i32,
     /// CPU and memory of a pod.
@@ -51,29 +58,34 @@ pub struct ValidAgent {
     pub service: (ServiceType, i32, BTreeMap<String, String>),
 }
 
+/// How scripts run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scripts {
+    /// Deadline of a script in seconds.
+    pub timeout_seconds: u32,
+    /// Packages that scripts may name.
+    pub packages: Vec<String>,
+}
+
 /// A model without contradictions.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Model {
-    /// OpenAI's chat completions.
-    OpenAI {
-        /// Name that the provider knows.
-        name: String,
-        /// URL of the provider, and where that is.
-        base_url: Option<String>,
-        /// Where the provider is.
-        endpoint: Endpoint,
-        /// Secret with the key.
-        api_key: Option<SecretKeyRef>,
-        /// Settings of requests.
-        sampling: Sampling,
-    },
-    /// The model inside the agent.
-    Demo {
-        /// What to call it.
-        name: Option<String>,
-        /// Settings of requests.
-        sampling: Sampling,
-    },
+pub struct Model {
+    /// How it is spoken to.
+    pub provider: Provider,
+    /// Name that the provider knows; empty when a `Demo` has none.
+    pub name: String,
+    /// URL of the provider, unless it is the public one.
+    pub base_url: Option<String>,
+    /// Where the provider is; nowhere when it is a `Demo`.
+    pub endpoint: Option<Endpoint>,
+    /// Secret with the key.
+    pub api_key: Option<SecretKeyRef>,
+    /// Settings of requests.
+    pub sampling: Sampling,
+    /// Fields that every request carries.
+    pub extra_body: Map<String, Value>,
+    /// Models that stand in for it. They have none themselves.
+    pub fallbacks: Vec<Model>,
 }
 
 /// Settings of requests to a model.
@@ -127,6 +139,13 @@ pub enum Transport {
         /// Where that is.
         endpoint: Endpoint,
     },
+}
+
+impl ValidAgent {
+    /// The model and those that stand in for it, in the order in which they are asked.
+    pub fn models(&self) -> impl Iterator<Item = &Model> {
+        std::iter::once(&self.model).chain(&self.model.fallbacks)
+    }
 }
 
 impl ValidMcpServer {

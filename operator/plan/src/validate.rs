@@ -9,17 +9,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube_core::Resource;
 use rockbot_crds::{
     Agent, McpServer,
-    agent::{Model as ModelSpec, Provider},
+    access::{Access, AnonymousScope},
+    agent::Scripts as ScriptsSpec,
     mcp_server::{Egress, Http},
+    model::{Fallback, Model as ModelSpec, Provider},
 };
 
 use crate::{
     endpoint::Endpoint,
-    valid::{Model, Owner, Sampling, Transport, ValidAgent, ValidMcpServer},
+    valid::{Model, Owner, Sampling, Scripts, Transport, ValidAgent, ValidMcpServer},
 };
 
-/// Where a model is whose spec names no URL.
+// Where a model is whose spec names no URL.
 const OPENAI: &str = "https://api.openai.com/v1";
+const ANTHROPIC: &str = "https://api.anthropic.com";
+const GEMINI: &str = "https://generativelanguage.googleapis.com";
 const RESERVED: [&str; 5] = ["health", "live", "metrics", "ready", "v1"];
 
 /// Everything that is wrong with a resource.
@@ -75,15 +79,21 @@ pub fn validate_agent(agent: &Agent) -> Result<ValidAgent, Invalid> {
             format!("names {:?} twice; name each server once", server.name),
         );
     }
+    access(&spec.access, &mut problems);
     let limits = &spec.limits;
     let model = model(&spec.model, &mut problems);
-    let (script_timeout_seconds, max_tool_rounds, request_timeout_seconds) = (
-        scripts.map(|scripts| problems.bounded("spec.tools.scripts.timeoutSeconds", scripts.timeout_seconds, 1..=300)),
+    let (scripts, max_tool_rounds, request_timeout_seconds, max_concurrent_requests) = (
+        scripts.map(|scripts| self::scripts(scripts, &mut problems)),
         problems.bounded("spec.limits.maxToolRounds", limits.max_tool_rounds, 1..=100),
         problems.bounded(
             "spec.limits.requestTimeoutSeconds",
             limits.request_timeout_seconds,
             1..=3600,
+        ),
+        problems.bounded(
+            "spec.limits.maxConcurrentRequests",
+            limits.max_concurrent_requests,
+            1..=100_000,
         ),
     );
     problems.bounded("spec.replicas", spec.replicas, 0..=100);
@@ -96,18 +106,46 @@ pub fn validate_agent(agent: &Agent) -> Result<ValidAgent, Invalid> {
         description: spec.description.clone().unwrap_or_default(),
         instructions: spec.instructions.clone().unwrap_or_default(),
         model,
-        script_timeout_seconds,
+        scripts,
         mcp_servers: servers
             .iter()
             .map(|server| (server.name.clone(), server.allowed_tools.clone()))
             .collect(),
+        access: spec.access.clone(),
         max_tool_rounds,
         request_timeout_seconds,
+        max_concurrent_requests,
         replicas: spec.replicas,
         resources: spec.resources.clone(),
         image: spec.image.clone(),
         service: (spec.service.type_, spec.service.port, spec.service.annotations.clone()),
     })
+}
+
+fn access(access: &Access, problems: &mut Problems) {
+    if access.anonymous_scope == AnonymousScope::None && access.api_keys.is_empty() {
+        problems.add(
+            "spec.access.anonymousScope",
+            "is none, which needs spec.access.apiKeys, or nobody could ask".into(),
+        );
+    }
+    let mut seen = BTreeSet::new();
+    for key in &access.api_keys {
+        if !seen.insert(&key.name) {
+            problems.add(
+                "spec.access.apiKeys",
+                format!("names {:?} twice; name each key once", key.name),
+            );
+        }
+        let allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-_.".contains(letter);
+        if key.scope.is_empty() || !key.scope.chars().all(allowed) {
+            let message = format!(
+                "is {:?}; allowed are lower-case letters, digits, '-', '_' and '.'",
+                key.scope
+            );
+            problems.add(&format!("spec.access.apiKeys[{}].scope", key.name), message);
+        }
+    }
 }
 
 /// Checks an McpServer.
@@ -172,6 +210,31 @@ fn in_pods(server: &McpServer, http: &Http, problems: &mut Problems) -> Transpor
     }
 }
 
+fn scripts(spec: &ScriptsSpec, problems: &mut Problems) -> Scripts {
+    let packages = spec
+        .packages
+        .as_ref()
+        .map(|packages| packages.allow.clone())
+        .unwrap_or_default();
+    let is_outer = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric());
+    let is_inner = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
+    for (index, name) in packages.iter().enumerate() {
+        let ends = is_outer(name.chars().next()) && is_outer(name.chars().next_back());
+        if name != "*" && !(ends && name.chars().all(is_inner)) {
+            problems.add(
+                &format!("spec.tools.scripts.packages.allow[{index}]"),
+                format!(
+                    "is {name:?}; allowed is the name of a package without a version, as in numpy, or * for every one"
+                ),
+            );
+        }
+    }
+    Scripts {
+        timeout_seconds: problems.bounded("spec.tools.scripts.timeoutSeconds", spec.timeout_seconds, 1..=300),
+        packages,
+    }
+}
+
 fn model(spec: &ModelSpec, problems: &mut Problems) -> Option<Model> {
     for (field, value, most) in [
         ("spec.model.temperature", spec.temperature, 2.0),
@@ -181,44 +244,89 @@ fn model(spec: &ModelSpec, problems: &mut Problems) -> Option<Model> {
             problems.add(field, format!("must be between 0 and {most}"));
         }
     }
-    let sampling = Sampling {
+    let shared = Sampling {
         temperature: spec.temperature,
         top_p: spec.top_p,
-        max_tokens: spec
-            .max_tokens
-            .map(|tokens| problems.bounded("spec.model.maxTokens", tokens, 1..=10_000_000)),
+        max_tokens: None,
         timeout_seconds: problems.bounded("spec.model.timeoutSeconds", spec.timeout_seconds, 1..=3600),
     };
-    match spec.provider {
-        Provider::Demo => {
-            for (field, given) in [("baseUrl", spec.base_url.is_some()), ("apiKey", spec.api_key.is_some())] {
-                if given {
-                    problems.add(
-                        &format!("spec.model.{field}"),
-                        "must be absent when provider is Demo".into(),
-                    );
-                }
-            }
-            Some(Model::Demo {
-                name: spec.name.clone(),
-                sampling,
-            })
-        }
-        Provider::OpenAI => {
-            let url = spec.base_url.as_deref().unwrap_or(OPENAI);
-            let endpoint = problems.parsed("spec.model.baseUrl", Endpoint::parse(url));
-            if spec.name.is_none() {
-                problems.add("spec.model.name", "is required when provider is OpenAI".into());
-            }
-            Some(Model::OpenAI {
-                name: spec.name.clone()?,
-                base_url: spec.base_url.clone(),
-                endpoint: endpoint?,
-                api_key: spec.api_key.as_ref().map(|key| key.secret_key_ref.clone()),
-                sampling,
-            })
+    let own = Fallback {
+        provider: spec.provider,
+        name: spec.name.clone(),
+        base_url: spec.base_url.clone(),
+        api_key: spec.api_key.clone(),
+        max_tokens: spec.max_tokens,
+        extra_body: spec.extra_body.clone(),
+    };
+    let own = one_model("spec.model", &own, &shared, problems);
+    let fallbacks: Vec<_> = spec
+        .fallbacks
+        .iter()
+        .enumerate()
+        .map(|(index, fallback)| one_model(&format!("spec.model.fallbacks[{index}]"), fallback, &shared, problems))
+        .collect();
+    let fallbacks = fallbacks.into_iter().collect::<Option<_>>()?;
+    Some(Model { fallbacks, ..own? })
+}
+
+/// Checks what a model has in common with those that stand in for it.
+fn one_model(path: &str, spec: &Fallback, shared: &Sampling, problems: &mut Problems) -> Option<Model> {
+    let Fallback {
+        provider,
+        name,
+        base_url,
+        api_key,
+        max_tokens,
+        extra_body,
+    } = spec;
+    let is_demo = *provider == Provider::Demo;
+    for (field, given) in [
+        ("baseUrl", base_url.is_some()),
+        ("apiKey", api_key.is_some()),
+        ("extraBody", !extra_body.is_empty()),
+    ] {
+        if is_demo && given {
+            problems.add(
+                &format!("{path}.{field}"),
+                "must be absent when provider is Demo".into(),
+            );
         }
     }
+    if name.is_none() && !is_demo {
+        problems.add(&format!("{path}.name"), "is required unless provider is Demo".into());
+    }
+    let max_tokens = max_tokens.map(|tokens| problems.bounded(&format!("{path}.maxTokens"), tokens, 1..=10_000_000));
+    let url = base_url.as_deref().or(match provider {
+        Provider::OpenAI => Some(OPENAI),
+        Provider::Anthropic => Some(ANTHROPIC),
+        Provider::Gemini => Some(GEMINI),
+        Provider::Ollama | Provider::Demo => None,
+    });
+    let field = format!("{path}.baseUrl");
+    let endpoint = match url {
+        _ if is_demo => None,
+        Some(url) => Some(problems.parsed(&field, Endpoint::parse(url))?),
+        None => {
+            problems.add(
+                &field,
+                "is required when provider is Ollama: there is no public one".into(),
+            );
+            return None;
+        }
+    };
+    Some(Model {
+        provider: *provider,
+        name: name.clone().unwrap_or_default(),
+        base_url: base_url.clone(),
+        endpoint,
+        api_key: api_key.as_ref().map(|key| key.secret_key_ref.clone()),
+        sampling: Sampling {
+            max_tokens,
+            ..shared.clone()
+        },
+        extra_body: extra_body.clone(),
+        fallbacks: Vec::new(),
+    })
 }
 
 fn owner<K: Resource<DynamicType = ()>>(object: &K, problems: &mut Problems) -> Owner {

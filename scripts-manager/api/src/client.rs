@@ -3,14 +3,33 @@
 use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
-use reqwest::{StatusCode, header};
-use tokio::sync::OnceCell;
+use bytes::Bytes;
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
+use rand::Rng;
+use reqwest::{Request, Response, StatusCode, header};
+use serde::de::DeserializeOwned;
+use sse_stream::SseByteStream;
+use tokio::{
+    sync::{OnceCell, mpsc},
+    time::{sleep, timeout},
+};
 use url::Url;
+use uuid::Uuid;
 
-use crate::{ErrorBody, ScriptError, ScriptErrorCode, ScriptRequest, ScriptResult, ScriptRunner};
+use crate::{
+    ErrorBody, IDEMPOTENCY_KEY, OutputChunk, OutputStream, ScriptError, ScriptErrorCode, ScriptRequest, ScriptResult,
+    ScriptRunner, longest_wait,
+};
 
-/// What the manager may take beyond the script's own deadline: a cold pod and a full queue.
-const MARGIN: Duration = Duration::from_secs(60);
+/// Longest silence of a streamed answer: the manager sends a comment now and then while a script says nothing.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Pause before a request is sent again, about.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Longest answer: the caps on output and files, as JSON escapes and base64 blow them up, with room to spare.
+const MAX_ANSWER: usize = 32 << 20;
 
 /// Where the scripts manager is and how to identify to it.
 #[derive(Clone, Debug)]
@@ -22,12 +41,29 @@ pub struct ClientSettings {
 }
 
 /// Runs scripts by asking the scripts manager.
+///
+/// Each script has an idempotency key, so a request whose connection breaks is sent once more and still runs once.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// Made with the first script: its TLS tables are memory that an idle agent does not need.
     http: OnceCell<reqwest::Client>,
     endpoint: Url,
     token_file: PathBuf,
+}
+
+/// Why there is no answer.
+enum Failure {
+    /// The manager refuses, or cannot be asked. Asking again with the same key changes nothing.
+    Final(ScriptError),
+    /// The connection broke after something was sent.
+    Broken(ScriptError),
+}
+
+/// The forms in which an answer may come.
+#[derive(Clone, Copy)]
+enum Form {
+    Whole,
+    Streamed,
 }
 
 impl Client {
@@ -72,60 +108,185 @@ impl Client {
         })?;
         Ok(text.trim().to_owned())
     }
+
+    async fn request(&self, script: &ScriptRequest, form: Form) -> Result<Request, ScriptError> {
+        let request = self
+            .http()
+            .await?
+            .post(self.endpoint.clone())
+            .bearer_auth(self.token().await?)
+            .header(header::ACCEPT, form.media_type())
+            .header(IDEMPOTENCY_KEY, Uuid::new_v4().to_string())
+            .json(script);
+        request
+            .build()
+            .map_err(|error| ScriptError::new(ScriptErrorCode::Internal, error.to_string()))
+    }
+
+    /// Asks, and once more when the connection breaks before `read` has its answer.
+    async fn ask<T>(
+        &self,
+        script: &ScriptRequest,
+        form: Form,
+        read: impl AsyncFn(Response) -> Result<T, Failure>,
+    ) -> Result<T, ScriptError> {
+        let (http, request) = (self.http().await?, self.request(script, form).await?);
+        let attempt = async |request: Request| {
+            let response = http.execute(request).await.map_err(Failure::of_sending)?;
+            if response.status().is_success() {
+                return read(response).await;
+            }
+            Err(refusal(response).await)
+        };
+        let again = request.try_clone();
+        match (attempt(request).await, again) {
+            (Ok(answer), _) => Ok(answer),
+            (Err(Failure::Final(error)), _) | (Err(Failure::Broken(error)), None) => Err(error),
+            (Err(Failure::Broken(_)), Some(request)) => {
+                let pause = PAUSE.mul_f64(rand::rng().random_range(0.5..1.5));
+                sleep(pause).await;
+                attempt(request).await.map_err(Failure::after_another)
+            }
+        }
+    }
 }
 
 #[async_trait]
 impl ScriptRunner for Client {
     async fn run(&self, request: ScriptRequest) -> Result<ScriptResult, ScriptError> {
         request.validate()?;
-        let deadline = Duration::from_secs(request.timeout_seconds.into()) + MARGIN;
-        let response = self
-            .http()
-            .await?
-            .post(self.endpoint.clone())
-            .bearer_auth(self.token().await?)
-            .timeout(deadline)
-            .json(&request)
-            .send()
-            .await
-            .map_err(transport_error)?;
-        if response.status().is_success() {
-            return response.json().await.map_err(transport_error);
+        let answer = self.ask(&request, Form::Whole, async |response| {
+            let body = whole(response).await.map_err(Failure::Broken)?;
+            parse(&body).map_err(Failure::Final)
+        });
+        within(&request, answer).await
+    }
+
+    async fn run_streaming(
+        &self,
+        request: ScriptRequest,
+        output: mpsc::Sender<OutputChunk>,
+    ) -> Result<ScriptResult, ScriptError> {
+        request.validate()?;
+        let answer = async {
+            // Once output was passed on nothing is asked again: it would come twice.
+            let response = self.ask(&request, Form::Streamed, async |response| Ok(response));
+            follow(response.await?, output).await
+        };
+        within(&request, answer).await
+    }
+}
+
+impl Form {
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Whole => "application/json",
+            Self::Streamed => "text/event-stream",
         }
-        Err(refusal(response).await)
     }
 }
 
-fn transport_error(error: reqwest::Error) -> ScriptError {
-    if error.is_connect() {
-        let message = "the scripts manager cannot be reached; is its Deployment running?";
-        return ScriptError::new(ScriptErrorCode::SandboxUnavailable, message).retryable(Some(1));
+impl Failure {
+    fn of_sending(error: reqwest::Error) -> Self {
+        if error.is_connect() {
+            let message = "the scripts manager cannot be reached; is its Deployment running?";
+            return Self::Final(ScriptError::new(ScriptErrorCode::SandboxUnavailable, message).retryable(Some(1)));
+        }
+        Self::Broken(broken(&error.without_url().to_string()))
     }
-    let message = format!("the connection to the scripts manager broke: {}", error.without_url());
-    ScriptError::new(ScriptErrorCode::SandboxLost, message)
+
+    /// The second failure of a request: whatever it says, the first one may have run the script.
+    fn after_another(self) -> ScriptError {
+        let (Self::Final(error) | Self::Broken(error)) = self;
+        let code = match error.code {
+            ScriptErrorCode::SandboxUnavailable | ScriptErrorCode::Overloaded => ScriptErrorCode::SandboxLost,
+            code => code,
+        };
+        ScriptError {
+            code,
+            retryable: false,
+            ..error
+        }
+    }
 }
 
-async fn refusal(response: reqwest::Response) -> ScriptError {
+/// Keeps the deadline of a request, all attempts together.
+async fn within<T>(
+    request: &ScriptRequest,
+    answer: impl Future<Output = Result<T, ScriptError>>,
+) -> Result<T, ScriptError> {
+    let deadline = longest_wait(request.timeout_seconds, !request.pip_packages.is_empty());
+    let late = |_| broken(&format!("no answer within {deadline:?}"));
+    timeout(deadline, answer).await.map_err(late)?
+}
+
+/// Passes on what a streamed answer says of the script's output, until its result.
+async fn follow(response: Response, output: mpsc::Sender<OutputChunk>) -> Result<ScriptResult, ScriptError> {
+    let mut events = SseByteStream::new(pieces(response));
+    while let Some(event) = events.next().await {
+        let event = event.map_err(|error| match error {
+            sse_stream::Error::Body(error) => broken(&error.to_string()),
+            error => broken(&error.to_string()),
+        })?;
+        let data = event.data.unwrap_or_default();
+        let stream = match event.event.as_deref() {
+            Some("stdout") => OutputStream::Stdout,
+            Some("stderr") => OutputStream::Stderr,
+            Some("result") => return parse(data.as_bytes()),
+            Some("error") => return Err(parse::<ErrorBody>(data.as_bytes())?.into()),
+            // A newer manager may have more to say.
+            _ => continue,
+        };
+        let chunk: OutputChunk = parse(data.as_bytes())?;
+        // Nobody may be listening any more; the result is wanted all the same.
+        let _ = output.send(OutputChunk { stream, ..chunk }).await;
+    }
+    Err(broken("it ended before the result"))
+}
+
+/// The body of an answer, as long as it keeps coming and is not too long.
+fn pieces(response: Response) -> BoxStream<'static, Result<Bytes, ScriptError>> {
+    stream::try_unfold((response, MAX_ANSWER), async |(mut response, room)| {
+        let piece = timeout(SILENCE, response.chunk())
+            .await
+            .map_err(|_| broken(&format!("nothing came for {SILENCE:?}")))?
+            .map_err(|error| broken(&error.without_url().to_string()))?;
+        let Some(piece) = piece else { return Ok(None) };
+        let room = room
+            .checked_sub(piece.len())
+            .ok_or_else(|| broken(&format!("the answer is longer than {MAX_ANSWER} bytes")))?;
+        Ok(Some((piece, (response, room))))
+    })
+    .boxed()
+}
+
+async fn whole(response: Response) -> Result<Vec<u8>, ScriptError> {
+    let collect = async |mut body: Vec<u8>, piece: Bytes| {
+        body.extend_from_slice(&piece);
+        Ok(body)
+    };
+    pieces(response).try_fold(Vec::new(), collect).await
+}
+
+async fn refusal(response: Response) -> Failure {
     let status = response.status();
     let retry_after = response
         .headers()
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse().ok());
-    match response.json::<ErrorBody>().await {
-        Ok(ErrorBody { error }) => ScriptError {
-            code: error.code,
-            message: error.message,
-            retryable: error.retryable,
-            retry_after_seconds: retry_after,
-        },
-        Err(_) => ScriptError {
-            code: code_of(status),
-            message: format!("the scripts manager answered {status}"),
-            retryable: false,
-            retry_after_seconds: retry_after,
-        },
-    }
+    let body = match whole(response).await {
+        Ok(body) => body,
+        Err(error) => return Failure::Broken(error),
+    };
+    let error = serde_json::from_slice::<ErrorBody>(&body).map_or_else(
+        |_| ScriptError::new(code_of(status), format!("the scripts manager answered {status}")),
+        ScriptError::from,
+    );
+    Failure::Final(ScriptError {
+        retry_after_seconds: retry_after,
+        ..error
+    })
 }
 
 fn code_of(status: StatusCode) -> ScriptErrorCode {
@@ -136,4 +297,17 @@ fn code_of(status: StatusCode) -> ScriptErrorCode {
         status if status.is_client_error() => ScriptErrorCode::InvalidRequest,
         _ => ScriptErrorCode::Internal,
     }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ScriptError> {
+    serde_json::from_slice(body).map_err(|error| {
+        let message = format!("the scripts manager gave an answer that is none: {error}");
+        ScriptError::new(ScriptErrorCode::Internal, message)
+    })
+}
+
+/// The script may have run, wholly or in part.
+fn broken(how: &str) -> ScriptError {
+    let message = format!("the connection to the scripts manager broke: {how}");
+    ScriptError::new(ScriptErrorCode::SandboxLost, message)
 }

@@ -4,15 +4,23 @@
 //! local runner (one machine).
 
 mod client;
+mod packages;
 mod wire;
 
 use async_trait::async_trait;
+use tokio::sync::mpsc;
 
 pub use client::{Client, ClientSettings};
+pub use packages::{Allow, PackageName, Requirement, Requirements};
 pub use wire::{
-    DEFAULT_TIMEOUT_SECONDS, ErrorBody, ErrorDetail, MAX_INPUT_BYTES, MAX_SCRIPT_BYTES, MAX_TIMEOUT_SECONDS,
-    ScriptError, ScriptErrorCode, ScriptRequest, ScriptResult,
+    DEFAULT_TIMEOUT_SECONDS, DroppedFile, ErrorBody, ErrorDetail, MAX_INPUT_BYTES, MAX_INPUT_VARIABLE_BYTES,
+    MAX_PACKAGES, MAX_SCRIPT_BYTES, MAX_TIMEOUT_SECONDS, OutputChunk, OutputFile, OutputStream, ScriptError,
+    ScriptErrorCode, ScriptRequest, ScriptResult, longest_wait,
 };
+
+/// Header with a name of the caller's for one run: asking again with the same name within ten minutes gives the first
+/// answer and runs nothing.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Audience of the tokens that the scripts manager accepts.
 pub const AUDIENCE: &str = "rockbot-scripts-manager";
@@ -27,4 +35,16 @@ pub trait ScriptRunner: Send + Sync {
     /// # Errors
     /// [`ScriptError`] with a code from [`ScriptErrorCode`]; `retryable` says whether the script certainly did not run.
     async fn run(&self, request: ScriptRequest) -> Result<ScriptResult, ScriptError>;
+
+    /// The same, and sends what the script writes to `output` while it runs. The result carries all of it again.
+    ///
+    /// A receiver that is slow slows the script down; one that is gone changes nothing.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    async fn run_streaming(
+        &self,
+        request: ScriptRequest,
+        output: mpsc::Sender<OutputChunk>,
+    ) -> Result<ScriptResult, ScriptError>;
 }

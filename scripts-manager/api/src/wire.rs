@@ -1,8 +1,12 @@
 //! Bodies of `POST /v1/scripts`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
+
+use crate::Requirements;
 
 /// Deadline of a script that names none (the tools document's default).
 pub const DEFAULT_TIMEOUT_SECONDS: u32 = 30;
@@ -10,9 +14,18 @@ pub const DEFAULT_TIMEOUT_SECONDS: u32 = 30;
 pub const MAX_TIMEOUT_SECONDS: u32 = 300;
 /// Longest script, in bytes of UTF-8.
 pub const MAX_SCRIPT_BYTES: usize = 1 << 20;
-/// Longest `input_data`, in bytes of its text (a string itself, anything else as JSON). It travels as an environment
-/// variable, and Linux refuses a single one beyond 128 KiB (`MAX_ARG_STRLEN`).
-pub const MAX_INPUT_BYTES: usize = 127 << 10;
+/// Longest `input_data`, in bytes of its text (a string itself, anything else as JSON).
+pub const MAX_INPUT_BYTES: usize = 8 << 20;
+/// Longest `input_data` that a script also finds in `ROCKBOT_INPUT`: Linux refuses an environment variable beyond
+/// 128 KiB (`MAX_ARG_STRLEN`).
+pub const MAX_INPUT_VARIABLE_BYTES: usize = 127 << 10;
+/// Most packages that a script may name.
+pub const MAX_PACKAGES: usize = 32;
+
+/// What a full queue and a cold sandbox may take.
+const MARGIN: Duration = Duration::from_secs(60);
+/// What finding, fetching and unpacking packages may take.
+const PACKAGES_MARGIN: Duration = Duration::from_secs(150);
 
 /// One script to run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,21 +33,31 @@ pub const MAX_INPUT_BYTES: usize = 127 << 10;
 pub struct ScriptRequest {
     /// Python source.
     pub script: String,
-    /// Reaches the script as `ROCKBOT_INPUT`: a string as it is, any other JSON value as its JSON text.
+    /// Reaches the script as the file that `ROCKBOT_INPUT_FILE` names, and as `ROCKBOT_INPUT` up to
+    /// [`MAX_INPUT_VARIABLE_BYTES`]: a string as it is, any other JSON value as its JSON text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_data: Option<Value>,
     /// Deadline in seconds, 1 to [`MAX_TIMEOUT_SECONDS`].
     #[serde(default = "default_timeout")]
     pub timeout_seconds: u32,
+    /// Python packages that the script imports, as PEP 508 names with an optional version: `numpy`, `pandas==2.2.3`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pip_packages: Vec<String>,
 }
 
 /// How a script ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScriptResult {
     /// What the script wrote to standard output, invalid UTF-8 replaced.
     pub stdout: String,
     /// What the script wrote to standard error, invalid UTF-8 replaced.
     pub stderr: String,
+    /// The very bytes of standard output in base64, when they are not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout_base64: Option<String>,
+    /// The very bytes of standard error in base64, when they are not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr_base64: Option<String>,
     /// Exit status; 128 + signal number when a signal ended it, 124 when the deadline did (as `timeout(1)` has it).
     pub exit_code: i32,
     /// Wall time from the script's start to its end.
@@ -43,8 +66,66 @@ pub struct ScriptResult {
     pub timed_out: bool,
     /// Whether output beyond the cap was dropped.
     pub truncated: bool,
+    /// Whether the kernel ended a process of the script because its memory ran out.
+    #[serde(default)]
+    pub oom_killed: bool,
+    /// Signal that ended the script, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// CPU time of the script and the processes that it waited for.
+    #[serde(default)]
+    pub cpu_ms: u64,
+    /// Most memory that a process of the script had resident at once.
+    #[serde(default)]
+    pub peak_memory_bytes: u64,
+    /// Files that the script left in `ROCKBOT_OUTPUT_DIR`, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<OutputFile>,
+    /// Files that it left there and that do not come back: beyond the cap, or not regular files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files_dropped: Vec<DroppedFile>,
     /// Identity of this run and of the single-use sandbox that served it: the pod's name on a cluster.
     pub script_id: String,
+}
+
+/// A file that a script made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFile {
+    /// Path below `ROCKBOT_OUTPUT_DIR`, with `/` between its parts.
+    pub name: String,
+    /// Media type by its extension; `application/octet-stream` when that says nothing.
+    pub media_type: String,
+    /// Content in base64.
+    pub data: String,
+}
+
+/// A file that a script made and that does not come back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedFile {
+    /// Path below `ROCKBOT_OUTPUT_DIR`.
+    pub name: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// What a running script just wrote; the `data` of the `stdout` and `stderr` events of the streamed form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputChunk {
+    /// The stream that it wrote to. Not in `data`: the event's name says it.
+    #[serde(skip)]
+    pub stream: OutputStream,
+    /// Text; a character that was cut at the chunk's end comes with the next chunk, invalid UTF-8 is replaced.
+    pub text: String,
+}
+
+/// One of a script's two streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputStream {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Standard error.
+    Stderr,
 }
 
 /// Why a script was not run to its end.
@@ -71,6 +152,10 @@ pub enum ScriptErrorCode {
     Unauthenticated,
     /// The token is valid, but its owner may not do this.
     Forbidden,
+    /// The packages cannot be had: unknown, forbidden, without a wheel, too large.
+    PackagesRefused,
+    /// The package index does not answer.
+    PackageIndexUnavailable,
     /// Queue full; ask again later.
     Overloaded,
     /// No sandbox could be had.
@@ -98,6 +183,12 @@ pub struct ErrorDetail {
     /// See [`ScriptError::retryable`].
     #[serde(default)]
     pub retryable: bool,
+}
+
+/// How long an answer may take: the script's own time, a full queue, a cold sandbox, and packages that are not there yet.
+pub fn longest_wait(timeout_seconds: u32, with_packages: bool) -> Duration {
+    let packages = if with_packages { PACKAGES_MARGIN } else { Duration::ZERO };
+    Duration::from_secs(timeout_seconds.into()) + MARGIN + packages
 }
 
 impl ScriptRequest {
@@ -144,7 +235,16 @@ impl ScriptRequest {
             );
             return Err(ScriptError::invalid(message));
         }
-        Ok(())
+        Requirements::parse(&self.pip_packages).map(drop)
+    }
+}
+
+impl OutputFile {
+    /// Number of bytes of its content.
+    pub fn size(&self) -> usize {
+        let padding = self.data.bytes().rev().take_while(|letter| *letter == b'=').count();
+        // Four letters of base64 are three bytes.
+        (self.data.len() / 4 * 3).saturating_sub(padding)
     }
 }
 
@@ -173,6 +273,17 @@ impl ScriptError {
     }
 }
 
+impl From<ErrorBody> for ScriptError {
+    fn from(ErrorBody { error }: ErrorBody) -> Self {
+        Self {
+            code: error.code,
+            message: error.message,
+            retryable: error.retryable,
+            retry_after_seconds: None,
+        }
+    }
+}
+
 impl ScriptErrorCode {
     /// HTTP status that carries this code.
     pub fn http_status(self) -> u16 {
@@ -180,7 +291,9 @@ impl ScriptErrorCode {
             Self::InvalidRequest => 400,
             Self::Unauthenticated => 401,
             Self::Forbidden => 403,
+            Self::PackagesRefused => 422,
             Self::Overloaded => 429,
+            Self::PackageIndexUnavailable => 503,
             Self::SandboxUnavailable => 503,
             Self::SandboxLost => 502,
             Self::Internal => 500,

@@ -2,6 +2,7 @@
 //!
 //! The same source, frames and filter as in a pod, without the pod's walls around them. Knows nothing of Kubernetes.
 
+mod packages;
 mod process;
 
 use std::{
@@ -12,14 +13,17 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rockbot_sandbox::{MAX_OUTPUT_BYTES, Run};
-use rockbot_scripts_api::{ScriptError, ScriptErrorCode, ScriptRequest, ScriptResult, ScriptRunner};
+use rockbot_sandbox::{Caps, Run, Walls};
+use rockbot_scripts_api::{OutputChunk, ScriptError, ScriptErrorCode, ScriptRequest, ScriptResult, ScriptRunner};
 use tokio::{
     runtime::Handle,
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
     time::{sleep, timeout},
 };
 
+pub use packages::PackageSettings;
+
+use packages::Packages;
 use process::Sandbox;
 
 /// Scripts that run at the same time; this is somebody's laptop.
@@ -31,10 +35,22 @@ const QUEUE_DEADLINE: Duration = Duration::from_secs(60);
 /// What a supervisor may take beyond the script's own time before it counts as lost.
 const MARGIN: Duration = Duration::from_secs(5);
 
+/// Which walls this machine can put around a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Python's version.
+    pub python: String,
+    /// Names of those that hold.
+    pub held: Vec<String>,
+    /// Names of those that are missing. A script runs only where none is.
+    pub missing: Vec<String>,
+}
+
 /// Runs each script in a fresh child process. Clones share what is parked.
 #[derive(Clone, Debug)]
 pub struct LocalRunner {
     shared: Arc<Shared>,
+    packages: Arc<Packages>,
 }
 
 #[derive(Debug)]
@@ -51,8 +67,10 @@ impl LocalRunner {
     /// # Errors
     /// When this machine has no `python3`.
     pub fn new(pool_size: usize) -> Result<Self, ScriptError> {
+        let python = process::find_python()?;
+        let packages = Arc::new(Packages::new(python.clone(), PackageSettings::default()));
         let shared = Arc::new(Shared {
-            python: process::find_python()?,
+            python,
             pool_size,
             parked: Mutex::default(),
             turns: Semaphore::new(MAX_CONCURRENT),
@@ -61,7 +79,7 @@ impl LocalRunner {
         if Handle::try_current().is_ok() {
             shared.refill();
         }
-        Ok(Self { shared })
+        Ok(Self { shared, packages })
     }
 
     /// A runner for one script: nothing is started before or after it.
@@ -71,23 +89,77 @@ impl LocalRunner {
     pub fn single_use() -> Result<Self, ScriptError> {
         Self::new(0)
     }
+
+    /// The same runner with packages from elsewhere.
+    #[must_use]
+    pub fn with_packages(mut self, settings: PackageSettings) -> Self {
+        self.packages = Arc::new(Packages::new(self.shared.python.clone(), settings));
+        self
+    }
+
+    /// Starts a sandbox that goes without the walls that are missing, and asks it which.
+    ///
+    /// # Errors
+    /// When no sandbox starts even so.
+    pub async fn inspect(&self) -> Result<Inspection, ScriptError> {
+        let sandbox = Sandbox::start(&self.shared.python, Walls::Baseline).await?;
+        let ready = sandbox.ready();
+        Ok(Inspection {
+            python: ready.python.clone(),
+            held: ready.walls.clone(),
+            missing: ready.missing.clone(),
+        })
+    }
+
+    /// How many sandboxes are parked now.
+    pub fn parked(&self) -> usize {
+        self.shared.parked.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+/// How the names of the directories begin that this process makes for scripts, among the temporary files. None is left
+/// once their scripts have ended and nothing is parked.
+pub fn directory_prefix() -> String {
+    process::directory_prefix()
 }
 
 #[async_trait]
 impl ScriptRunner for LocalRunner {
     async fn run(&self, request: ScriptRequest) -> Result<ScriptResult, ScriptError> {
+        self.run_one(request, None).await
+    }
+
+    async fn run_streaming(
+        &self,
+        request: ScriptRequest,
+        output: mpsc::Sender<OutputChunk>,
+    ) -> Result<ScriptResult, ScriptError> {
+        self.run_one(request, Some(&output)).await
+    }
+}
+
+impl LocalRunner {
+    async fn run_one(
+        &self,
+        request: ScriptRequest,
+        output: Option<&mpsc::Sender<OutputChunk>>,
+    ) -> Result<ScriptResult, ScriptError> {
         request.validate()?;
-        let run = Run::new(&request, MAX_OUTPUT_BYTES);
+        let layer = self.packages.layer(&request).await?;
+        let run = Run::new(&request, Caps::default());
         let Ok(Ok(_turn)) = timeout(QUEUE_DEADLINE, self.shared.turns.acquire()).await else {
             let message = format!("{MAX_CONCURRENT} scripts are running on this machine already; try again later");
             return Err(ScriptError::new(ScriptErrorCode::Overloaded, message).retryable(Some(1)));
         };
-        let sandbox = match self.shared.take_parked().await {
+        let mut sandbox = match self.shared.take_parked().await {
             Some(sandbox) => sandbox,
-            None => Sandbox::start(&self.shared.python).await?,
+            None => Sandbox::start(&self.shared.python, Walls::Strict).await?,
         };
+        if let Some(layer) = layer {
+            sandbox.install(&layer.path).await?;
+        }
         let limit = Duration::from_secs(request.timeout_seconds.into()) + MARGIN;
-        let result = sandbox.run(&run, limit).await;
+        let result = sandbox.run(&run, output, limit).await;
         self.shared.refill();
         result
     }
@@ -111,7 +183,7 @@ impl Shared {
             let shared = Arc::clone(self);
             tokio::spawn(async move {
                 sleep(REFILL_DELAY).await;
-                match Sandbox::start(&shared.python).await {
+                match Sandbox::start(&shared.python, Walls::Strict).await {
                     Ok(sandbox) => {
                         let mut parked = shared.parked.lock().unwrap_or_else(PoisonError::into_inner);
                         // Several scripts may have ended at once, and each saw the same lack.

@@ -2,24 +2,31 @@
 
 use std::{
     env, fmt,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 
-use rockbot_sandbox::{Conversation, ConversationError, Place, Run, Seccomp, supervisor_command};
-use rockbot_scripts_api::{ScriptError, ScriptErrorCode, ScriptResult};
-use tempfile::TempDir;
+use rockbot_sandbox::{
+    Conversation, ConversationError, Hello, Place, Ready, Run, SupervisorSettings, Walls, supervisor_command,
+};
+use rockbot_scripts_api::{OutputChunk, ScriptError, ScriptErrorCode, ScriptResult};
 use tokio::{
+    fs::File,
     io::AsyncReadExt,
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     runtime::Handle,
+    sync::mpsc,
     time::timeout,
 };
 use uuid::Uuid;
 
 /// Longest start of Python with the common modules; it takes about 0.1 s.
 const START_DEADLINE: Duration = Duration::from_secs(30);
+/// Longest time to unpack packages; the largest take a second or two.
+const UNPACK_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a supervisor may take to end everything once its stdin is closed.
 const END_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -28,35 +35,38 @@ pub(crate) struct Sandbox {
     id: String,
     // Dropped first: the end of its stdin tells a supervisor to end the script and whatever the script started.
     conversation: Conversation<ChildStdout, ChildStdin>,
-    process: Option<Process>,
+    _process: Process,
 }
 
-struct Process {
-    child: Child,
-    directory: TempDir,
-}
+/// Waited for once it is dropped; only then its directory goes.
+struct Process(Option<(Child, Directory)>);
+
+/// A temporary directory, whatever a script left in it.
+struct Directory(PathBuf);
 
 impl Sandbox {
     /// Starts a supervisor and waits until its walls are up.
-    pub(crate) async fn start(python: &Path) -> Result<Self, ScriptError> {
+    pub(crate) async fn start(python: &Path, walls: Walls) -> Result<Self, ScriptError> {
         let directory = tempfile::Builder::new()
-            .prefix("rockbot-script-")
+            .prefix(&directory_prefix())
             .tempdir()
+            .map(|directory| Directory(directory.keep()))
             .map_err(|error| unavailable(format!("cannot make a directory for the script: {error}")))?;
-        let mut child = command(python, directory.path())
+        let mut child = command(python, walls, &directory.0)
             .spawn()
             .map_err(|error| unavailable(format!("cannot start {}: {error}", python.display())))?;
-        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let process = Process(Some((child, directory)));
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(unavailable("a child process without its pipes"));
         };
-        match timeout(START_DEADLINE, Conversation::open(stdout, stdin)).await {
+        match timeout(START_DEADLINE, Conversation::open(stdout, stdin, Hello::default())).await {
             Ok(Ok(conversation)) => {
                 let id = format!("local-{}", Uuid::new_v4().simple());
                 Ok(Self {
                     id,
                     conversation,
-                    process: Some(Process { child, directory }),
+                    _process: process,
                 })
             }
             Ok(Err(ConversationError::Closed | ConversationError::Io(_))) => {
@@ -74,13 +84,36 @@ impl Sandbox {
         }
     }
 
+    /// What the supervisor said about itself.
+    pub(crate) fn ready(&self) -> &Ready {
+        self.conversation.ready()
+    }
+
     pub(crate) async fn is_alive(&mut self) -> bool {
         timeout(Duration::ZERO, self.conversation.closed()).await.is_err()
     }
 
+    /// Has packages unpacked, for the script to import.
+    pub(crate) async fn install(&mut self, archive: &Path) -> Result<(), ScriptError> {
+        let layer = File::open(archive).await;
+        let layer = layer.map_err(|error| unavailable(format!("cannot open {}: {error}", archive.display())))?;
+        match timeout(UNPACK_DEADLINE, self.conversation.install(layer)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(unavailable(error.to_string())),
+            Err(_) => Err(unavailable(format!(
+                "packages are not unpacked after {UNPACK_DEADLINE:?}"
+            ))),
+        }
+    }
+
     /// Runs the one script of this sandbox. Dropping the future ends the script.
-    pub(crate) async fn run(mut self, run: &Run, limit: Duration) -> Result<ScriptResult, ScriptError> {
-        match timeout(limit, self.conversation.run(run)).await {
+    pub(crate) async fn run(
+        mut self,
+        run: &Run,
+        output: Option<&mpsc::Sender<OutputChunk>>,
+        limit: Duration,
+    ) -> Result<ScriptResult, ScriptError> {
+        match timeout(limit, self.conversation.run(run, output)).await {
             Ok(Ok(ending)) => {
                 // It would go without, a little later.
                 let _ = self.conversation.acknowledge().await;
@@ -95,16 +128,38 @@ impl Sandbox {
     }
 }
 
-impl Drop for Sandbox {
+impl Drop for Process {
     fn drop(&mut self) {
         // Without a runtime the supervisor still ends by itself; only nobody waits for it.
-        if let (Some(mut process), Ok(runtime)) = (self.process.take(), Handle::try_current()) {
+        if let (Some((mut child, directory)), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             runtime.spawn(async move {
-                if timeout(END_DEADLINE, process.child.wait()).await.is_err() {
-                    let _ = process.child.kill().await;
+                if timeout(END_DEADLINE, child.wait()).await.is_err() {
+                    let _ = child.kill().await;
                 }
-                drop(process.directory);
+                drop(directory);
             });
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if fs::remove_dir_all(&self.0).is_err() {
+            open_up(&self.0);
+            if let Err(error) = fs::remove_dir_all(&self.0) {
+                tracing::warn!(directory = %self.0.display(), %error, "a script's directory is left");
+            }
+        }
+    }
+}
+
+/// Makes every directory below one that its owner may empty: a script can make some that nobody may enter.
+fn open_up(directory: &Path) {
+    let _ = fs::set_permissions(directory, Permissions::from_mode(0o700));
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        // The type is the entry's own: a link is not followed.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
         }
     }
 }
@@ -113,6 +168,11 @@ impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sandbox").field("id", &self.id).finish_non_exhaustive()
     }
+}
+
+/// How the names of this process's directories for scripts begin, in the directory for temporary files.
+pub(crate) fn directory_prefix() -> String {
+    format!("rockbot-script-{}-", std::process::id())
 }
 
 /// Where `python3` is.
@@ -124,8 +184,12 @@ pub(crate) fn find_python() -> Result<PathBuf, ScriptError> {
         .ok_or_else(|| unavailable("there is no `python3` in PATH; install Python 3.9 or newer"))
 }
 
-fn command(python: &Path, directory: &Path) -> Command {
-    let arguments = supervisor_command(Place::Local, Seccomp::On);
+fn command(python: &Path, walls: Walls, directory: &Path) -> Command {
+    let arguments = supervisor_command(&SupervisorSettings {
+        place: Place::Local,
+        walls,
+        ..SupervisorSettings::default()
+    });
     let mut command = Command::new(python);
     command
         .args(&arguments[1..])

@@ -1,10 +1,15 @@
 //! Flags and environment, read once.
 
-use std::net::SocketAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use clap::{Parser, ValueEnum};
-use rockbot_sandbox::Seccomp;
+use rockbot_sandbox::{Amounts, Seccomp, Shape, SupervisorSettings, Walls};
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 /// Runs each script of an agent in a pod of its own.
 #[derive(Clone, Debug, Parser)]
@@ -26,9 +31,59 @@ pub(crate) struct Args {
         default_value = "docker.io/library/python:3.12-slim"
     )]
     pub image: String,
-    /// Parked pods to keep; with 0 every script waits for a pod to start.
-    #[arg(long, env = "ROCKBOT_POOL_SIZE", default_value_t = 3)]
-    pub pool_size: usize,
+    /// What a parked script pod asks for.
+    #[arg(
+        long,
+        env = "ROCKBOT_SCRIPTS_REQUESTS",
+        default_value = "cpu=10m,memory=48Mi,ephemeral-storage=16Mi"
+    )]
+    pub requests: Amounts,
+    /// What a script pod may use.
+    #[arg(
+        long,
+        env = "ROCKBOT_SCRIPTS_LIMITS",
+        default_value = "cpu=500m,memory=256Mi,ephemeral-storage=256Mi"
+    )]
+    pub limits: Amounts,
+    /// RuntimeClass of script pods; the node's usual runtime without one.
+    #[arg(long, env = "ROCKBOT_SCRIPTS_RUNTIME_CLASS")]
+    pub runtime_class: Option<String>,
+    /// Whether user ids in a script pod are the node's own; `false` gives each pod a user namespace.
+    #[arg(long, env = "ROCKBOT_SCRIPTS_HOST_USERS", action = clap::ArgAction::Set, default_value_t = true)]
+    pub host_users: bool,
+    /// What a script pod does when a wall inside it is missing.
+    #[arg(long, env = "ROCKBOT_SCRIPTS_WALLS", value_enum, default_value_t = Strictness::Strict)]
+    pub walls: Strictness,
+    /// Whether to make no script pod before the admission policy of their namespace was seen to refuse another pod.
+    #[arg(long, env = "ROCKBOT_REQUIRE_ADMISSION_POLICY", action = clap::ArgAction::Set, default_value_t = false)]
+    pub require_admission_policy: bool,
+    /// Simple index (PEP 503) that packages for scripts are installed from, alone. Without one scripts get no packages.
+    #[arg(long, env = "ROCKBOT_PACKAGE_INDEX")]
+    pub package_index: Option<PackageIndex>,
+    /// Packages that scripts may name, with commas between them; `*` for all of the index.
+    #[arg(long, env = "ROCKBOT_PACKAGE_ALLOW", value_delimiter = ',', default_value = "*")]
+    pub package_allow: Vec<String>,
+    /// Directory that installed packages are kept in.
+    #[arg(long, env = "ROCKBOT_PACKAGE_CACHE", default_value = "/cache")]
+    pub package_cache: PathBuf,
+    /// Size of that directory in bytes; `k`, `M`, `G`, `Ki`, `Mi` and `Gi` may follow.
+    #[arg(long, env = "ROCKBOT_PACKAGE_CACHE_SIZE", default_value = "1Gi", value_parser = parse_bytes)]
+    pub package_cache_size: u64,
+    /// Address of the canary, a port that script pods try to reach and must not.
+    #[arg(long, env = "ROCKBOT_CANARY_LISTEN", default_value = "0.0.0.0:8081")]
+    pub canary_listen: SocketAddr,
+    /// Address of this manager's own pod, at which script pods look for the canary. Without one there is no canary.
+    #[arg(long, env = "ROCKBOT_POD_IP")]
+    pub pod_ip: Option<IpAddr>,
+    /// Whether a script pod that reached the canary is refused: no policy stopped it.
+    #[arg(long, env = "ROCKBOT_REQUIRE_NETWORK_POLICY", action = clap::ArgAction::Set, default_value_t = false)]
+    pub require_network_policy: bool,
+    /// Parked pods to keep however little there is to do; with 0, and nothing to do, a script waits for a pod to start.
+    #[arg(long, env = "ROCKBOT_POOL_MIN", default_value_t = 3)]
+    pub pool_min: usize,
+    /// Parked pods to keep at most, however much there is to do. A smaller number than the minimum means that.
+    #[arg(long, env = "ROCKBOT_POOL_MAX", default_value_t = 10)]
+    pub pool_max: usize,
     /// Scripts that may wait for a pod; one more is refused with 429.
     #[arg(long, env = "ROCKBOT_QUEUE_SIZE", default_value_t = 64)]
     pub queue_size: usize,
@@ -47,6 +102,15 @@ pub(crate) struct Args {
     /// What is logged: a level, or a filter of levels by module.
     #[arg(long, env = "ROCKBOT_LOG_LEVEL", default_value = "info")]
     pub log_level: EnvFilter,
+}
+
+/// What a script pod does about a missing wall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Strictness {
+    /// Refuses to run scripts.
+    Strict,
+    /// Goes without it, and says so.
+    Baseline,
 }
 
 /// On or off.
@@ -68,12 +132,77 @@ pub(crate) enum LogFormat {
 }
 
 impl Args {
-    pub(crate) fn seccomp(&self) -> Seccomp {
-        match self.seccomp {
-            Switch::On => Seccomp::On,
-            Switch::Off => Seccomp::Off,
+    pub(crate) fn shape(&self) -> Shape {
+        Shape {
+            image: self.image.clone(),
+            requests: self.requests.clone(),
+            limits: self.limits.clone(),
+            runtime_class: self.runtime_class.clone(),
+            host_users: self.host_users,
         }
     }
+
+    pub(crate) fn supervisor(&self) -> SupervisorSettings {
+        SupervisorSettings {
+            walls: match self.walls {
+                Strictness::Strict => Walls::Strict,
+                Strictness::Baseline => Walls::Baseline,
+            },
+            seccomp: match self.seccomp {
+                Switch::On => Seccomp::On,
+                Switch::Off => Seccomp::Off,
+            },
+            canary: self.canary(),
+            ..SupervisorSettings::default()
+        }
+    }
+
+    /// Where script pods look for the canary.
+    pub(crate) fn canary(&self) -> Option<SocketAddr> {
+        self.pod_ip.map(|ip| SocketAddr::new(ip, self.canary_listen.port()))
+    }
+}
+
+/// URL of a simple index. It travels to a pod and into the log, so it holds no key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackageIndex(String);
+
+impl PackageIndex {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PackageIndex {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|error| error.to_string())?;
+        let is_plain =
+            url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !is_plain {
+            return Err("an http or https URL without user, password, query and fragment is needed".to_owned());
+        }
+        Ok(Self(url.into()))
+    }
+}
+
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let unit = match &text[end..] {
+        "" => 1,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        _ => return Err(format!("{text:?} is no size; write for example 512Mi or 2Gi")),
+    };
+    let number: u64 = text[..end]
+        .parse()
+        .map_err(|_| format!("{text:?} is no size; write for example 512Mi or 2Gi"))?;
+    number.checked_mul(unit).ok_or_else(|| format!("{text:?} is too large"))
 }
 
 /// Starts logging, and says at once when a wall is off.
@@ -85,5 +214,45 @@ pub(crate) fn start_logging(args: &Args) {
     }
     if args.seccomp == Switch::Off {
         tracing::warn!("ROCKBOT_SANDBOX_SECCOMP=off: only the network policy is between scripts and the network");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t17_the_url_of_a_package_index_holds_no_secret() {
+        for url in ["https://index.example/simple", "http://index.ns.svc:8080/root/simple/"] {
+            assert_eq!(url.parse::<PackageIndex>().unwrap().as_str(), url);
+        }
+        for url in [
+            "https://me:secret@index.example/simple",
+            "https://me@index.example/simple",
+            "https://index.example/simple?key=secret",
+            "file:///packages",
+            "index.example/simple",
+        ] {
+            let error = url.parse::<PackageIndex>().unwrap_err();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_kubernetes_writes_them() {
+        let cases = [
+            ("5", 5),
+            ("2k", 2000),
+            ("3Ki", 3 << 10),
+            ("512Mi", 512 << 20),
+            ("1G", 1_000_000_000),
+            ("2Gi", 2 << 30),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(parse_bytes(text), Ok(bytes));
+        }
+        for text in ["", "Gi", "1.5Gi", "1T", "-1", "99999999999999Gi"] {
+            parse_bytes(text).unwrap_err();
+        }
     }
 }

@@ -7,11 +7,18 @@ use rockbot_sandbox::{Ending, Exit};
 use rockbot_scripts_api::ScriptError;
 use sha2::{Digest, Sha256};
 
-use crate::metrics::{Metrics, Outcome};
+use crate::{
+    metrics::{Metrics, Outcome},
+    pool::Job,
+};
 
 /// What is kept of a run.
 pub(crate) struct Record {
     caller: Caller,
+    packages: String,
+    idempotent: bool,
+    bytes_in: usize,
+    bytes_out: usize,
     pod: String,
     end: Result<Exit, String>,
     outcome: Outcome,
@@ -21,10 +28,9 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(
-        caller: &Caller,
+        job: &Job,
         pod: &str,
         ending: &Result<Ending, ScriptError>,
-        cancelled: bool,
         queued: Duration,
         took: Duration,
     ) -> Self {
@@ -33,14 +39,19 @@ impl Record {
             .map(|ending| ending.exit.clone())
             .map_err(|error| error.message.clone());
         let outcome = match &end {
-            _ if cancelled => Outcome::Cancelled,
+            _ if job.reply.is_closed() => Outcome::Cancelled,
             Ok(exit) if exit.timed_out => Outcome::TimedOut,
             Ok(exit) if exit.code == Some(0) => Outcome::Succeeded,
             Ok(_) => Outcome::Failed,
             Err(_) => Outcome::Lost,
         };
+        let run = &job.work.run;
         Self {
-            caller: caller.clone(),
+            caller: job.caller.clone(),
+            packages: job.work.packages.join(","),
+            idempotent: job.work.idempotent,
+            bytes_in: run.script.len() + run.input.as_ref().map_or(0, String::len),
+            bytes_out: ending.as_ref().map_or(0, bytes_out),
             pod: pod.to_owned(),
             end,
             outcome,
@@ -62,17 +73,31 @@ impl Record {
             agent = self.caller.agent,
             namespace = self.caller.namespace,
             script_sha256 = format!("{:x}", Sha256::digest(script)),
+            packages = self.packages,
             outcome = self.outcome.as_str(),
             exit_code = exit.and_then(|exit| exit.code),
             signal = exit.and_then(|exit| exit.signal),
+            oom_killed = exit.map(|exit| exit.oom_killed),
             duration_ms = exit.map(|exit| exit.duration_ms),
             cpu_ms = exit.map(|exit| exit.cpu_ms),
             max_rss_kb = exit.map(|exit| exit.max_rss_kb),
-            queue_ms = self.queued.as_secs_f64() * 1000.0,
-            total_ms = (self.queued + self.took).as_secs_f64() * 1000.0,
+            bytes_in = self.bytes_in,
+            bytes_out = self.bytes_out,
+            queue_ms = milliseconds(self.queued),
+            total_ms = milliseconds(self.queued + self.took),
             pod = self.pod,
+            idempotent = self.idempotent,
             error = self.end.as_ref().err(),
             "script"
         );
     }
+}
+
+fn bytes_out(ending: &Ending) -> usize {
+    let files: usize = ending.files.iter().map(|file| file.data.len()).sum();
+    ending.stdout.len() + ending.stderr.len() + files
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use rockbot_sandbox::{ACTIVE_DEADLINE_SECONDS, CONTAINER, INSTANCE_ANNOTATION};
+use rockbot_sandbox::{ACTIVE_DEADLINE_SECONDS, INSTANCE_ANNOTATION};
 
 /// No pod is older: the kubelet ended it by then.
 const MAX_AGE: Duration = Duration::from_secs(ACTIVE_DEADLINE_SECONDS.unsigned_abs() + 300);
@@ -33,13 +33,8 @@ impl Facts {
         let status = pod.status.as_ref();
         let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or("Pending");
         let container = status.and_then(|status| {
-            status
-                .container_statuses
-                .as_ref()?
-                .iter()
-                .find(|one| one.name == CONTAINER)?
-                .state
-                .as_ref()
+            // A pod of ours has one container.
+            status.container_statuses.as_ref()?.first()?.state.as_ref()
         });
         Self {
             instance: pod

@@ -3,15 +3,24 @@
 //! A pool of parked pods is kept whose supervisors are attached and ready; a request takes one, and no pod is taken twice.
 //! It knows nothing of what a script is for.
 
+mod admission;
 mod args;
+mod attach;
 mod audit;
+mod canary;
+mod claims;
+mod demand;
 mod desk;
+mod events;
+mod findings;
 mod http;
+mod installer;
 mod leftovers;
 mod metrics;
 mod pace;
 mod pod;
 mod pool;
+mod replay;
 mod watch;
 
 #[cfg(test)]
@@ -31,7 +40,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{args::Args, http::App, metrics::Metrics, pod::Pods, pool::Pool};
+use crate::{
+    args::Args, findings::Findings, http::Parts, installer::Packages, metrics::Metrics, pod::Pods, pool::Pool,
+};
 
 /// How long requests are still served after a signal: it takes a moment until nobody is sent here any more.
 const LINGER: Duration = Duration::from_secs(3);
@@ -62,15 +73,23 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
-    tracing::info!(listen = %args.listen, namespace = args.scripts_namespace, image = args.image, "started");
+    tracing::info!(listen = %listener.local_addr()?, namespace = args.scripts_namespace, image = args.image, "started");
 
     let (draining, closed, stop) = (
         CancellationToken::new(),
         CancellationToken::new(),
         CancellationToken::new(),
     );
-    let metrics = Arc::new(Metrics::new(&args));
-    let pods = Pods::new(client.clone(), &args, Arc::clone(&metrics));
+    let (metrics, findings) = (Arc::new(Metrics::new(&args)), Arc::new(Findings::default()));
+    if let Some(address) = args.canary() {
+        let canary = TcpListener::bind(args.canary_listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", args.canary_listen))?;
+        tokio::spawn(canary::serve(canary, stop.clone()));
+        canary::prove(address, &findings).await;
+    }
+    let pods = Pods::new(client.clone(), &args, Arc::clone(&findings), Arc::clone(&metrics));
+    let packages = Packages::new(&args, pods.clone(), stop.clone())?;
     let pool = Pool::new(
         &args,
         pods.clone(),
@@ -81,12 +100,21 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let watching = tokio::spawn(watch::run(pods.clone(), Arc::clone(&metrics), stop.clone()));
     let refilling = tokio::spawn(Arc::clone(&pool).keep_full());
 
-    let verifier = Verifier::new(client, AUDIENCE);
-    let app = App::new(verifier, Arc::clone(&pool), pods, metrics, draining.clone());
+    let parts = Arc::new(Parts {
+        args,
+        verifier: Verifier::new(client, AUDIENCE),
+        pool: Arc::clone(&pool),
+        pods,
+        packages,
+        findings,
+        metrics,
+        draining: draining.clone(),
+    });
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
-    let server = axum::serve(listener, http::router(app)).with_graceful_shutdown(closed.clone().cancelled_owned());
+    let server = axum::serve(listener, http::router(Arc::clone(&parts)))
+        .with_graceful_shutdown(closed.clone().cancelled_owned());
     let mut serving = tokio::spawn(server.into_future());
 
     tokio::select! {
@@ -100,7 +128,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let _ = timeout(DRAIN_DEADLINE, serving).await;
     stop.cancel();
     let _ = timeout(CLEAN_DEADLINE, async {
-        tokio::join!(pool.ended(), watching, refilling)
+        tokio::join!(pool.ended(), parts.packages.ended(), watching, refilling)
     })
     .await;
     Ok(())

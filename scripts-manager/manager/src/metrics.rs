@@ -11,6 +11,8 @@ use prometheus_client::{
 use crate::{
     args::{Args, Switch},
     desk::Counts,
+    findings::Known,
+    pool::Pool,
 };
 
 /// From a tenth of a warm run to the longest script, in seconds.
@@ -35,6 +37,8 @@ pub(crate) enum Outcome {
     Unavailable,
     /// The queue was full.
     Overloaded,
+    /// Its packages cannot be had.
+    Refused,
 }
 
 impl Outcome {
@@ -48,6 +52,7 @@ impl Outcome {
             Self::Lost => "lost",
             Self::Unavailable => "unavailable",
             Self::Overloaded => "overloaded",
+            Self::Refused => "refused",
         }
     }
 }
@@ -62,6 +67,22 @@ struct StateLabels {
     state: &'static str,
 }
 
+/// Whose sandboxes: those with nothing in them, or with packages.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolLabels {
+    pool: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WallLabels {
+    wall: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CanaryLabels {
+    result: &'static str,
+}
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -71,6 +92,12 @@ pub(crate) struct Metrics {
     run: Histogram,
     start: Histogram,
     sandboxes: Family<StateLabels, Gauge<i64>>,
+    targets: Family<PoolLabels, Gauge<i64>>,
+    refill: Gauge<f64, AtomicU64>,
+    missing_walls: Family<WallLabels, Gauge<i64>>,
+    canaries: Family<CanaryLabels, Gauge<i64>>,
+    /// Requests that got what an earlier one got.
+    pub replays: Counter,
     /// Scripts for which no sandbox was parked.
     pub cold_starts: Counter,
     /// Pods that did not become ready.
@@ -88,6 +115,11 @@ impl Metrics {
             run: Histogram::new(SECONDS),
             start: Histogram::new(SECONDS),
             sandboxes: Family::default(),
+            targets: Family::default(),
+            refill: Gauge::default(),
+            missing_walls: Family::default(),
+            canaries: Family::default(),
+            replays: Counter::default(),
             cold_starts: Counter::default(),
             start_failures: Counter::default(),
             swept: Counter::default(),
@@ -111,6 +143,27 @@ impl Metrics {
             "sandboxes",
             "Sandboxes and waiting scripts by state",
             self.sandboxes.clone(),
+        );
+        registry.register("pool_target", "Parked sandboxes to have", self.targets.clone());
+        registry.register(
+            "refill_seconds",
+            "How long it takes to replace a used sandbox, lately",
+            self.refill.clone(),
+        );
+        registry.register(
+            "missing_walls",
+            "1 for each wall that the latest pod goes without",
+            self.missing_walls.clone(),
+        );
+        registry.register(
+            "canaries",
+            "Pods by what became of their attempt to reach the network",
+            self.canaries.clone(),
+        );
+        registry.register(
+            "idempotent_replays",
+            "Requests that got what an earlier one with the same key got",
+            self.replays.clone(),
         );
         registry.register(
             "cold_starts",
@@ -152,7 +205,36 @@ impl Metrics {
     }
 
     /// The text of `/metrics`.
-    pub(crate) fn text(&self, counts: Counts) -> Result<String, std::fmt::Error> {
+    pub(crate) fn text(&self, pool: &Pool, known: &Known) -> Result<String, std::fmt::Error> {
+        self.set_counts(pool.counts());
+        let (mut plain, mut packages) = (0, 0);
+        for (key, stock) in pool.stocks() {
+            *key.packages.map_or(&mut plain, |_| &mut packages) += stock.target;
+        }
+        for (pool, target) in [("plain", plain), ("packages", packages)] {
+            self.targets.get_or_create(&PoolLabels { pool }).set(gauge(target));
+        }
+        self.refill.set(pool.refill_time().as_secs_f64());
+        self.missing_walls.clear();
+        for wall in &known.walls.missing {
+            self.missing_walls
+                .get_or_create(&WallLabels { wall: wall.clone() })
+                .set(1);
+        }
+        let canary = known.canary;
+        for (result, count) in [
+            ("blocked", canary.blocked),
+            ("reached", canary.reached),
+            ("unknown", canary.unknown),
+        ] {
+            self.canaries.get_or_create(&CanaryLabels { result }).set(gauge(count));
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    fn set_counts(&self, counts: Counts) {
         let Counts {
             parked,
             starting,
@@ -165,11 +247,11 @@ impl Metrics {
             ("running", running),
             ("waiting", waiting),
         ] {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.sandboxes.get_or_create(&StateLabels { state }).set(count);
+            self.sandboxes.get_or_create(&StateLabels { state }).set(gauge(count));
         }
-        let mut text = String::new();
-        encode(&mut text, &self.registry)?;
-        Ok(text)
     }
+}
+
+fn gauge(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
 }

@@ -1,4 +1,7 @@
-//! When a sandbox is started: at once for a script that waits, otherwise where it does not get into a script's way. Pure.
+//! When a sandbox is started or deleted: at once for a script that waits, otherwise where it does not get into a script's
+//! way. Pure: time comes from outside.
+//!
+//! A start and an end of a pod keep a node's CPUs busy for a large part of a second, a script for a few milliseconds.
 
 use std::time::Duration;
 
@@ -7,10 +10,10 @@ use tokio::time::Instant;
 
 use crate::desk::Lack;
 
-/// A spare sandbox is started when nothing has happened for so long …
-const QUIET: Duration = Duration::from_millis(30);
-/// … or the lack has lasted for so long.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// Nothing happened for so long: no script is likely to be running now.
+const QUIET: Duration = Duration::from_millis(40);
+/// Longest wait for quiet: that of a spare sandbox while the pool is nearly full, or of a used one for its end.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two spare sandboxes.
 const SPACING: Duration = Duration::from_millis(100);
 /// Wait after a first failure; it doubles with each.
@@ -22,7 +25,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub(crate) struct Pace {
     active: Instant,
     lacking_since: Option<Instant>,
-    last_start: Option<Instant>,
+    next_spare: Instant,
     failures: u32,
     not_before: Instant,
     problem: Option<String>,
@@ -33,14 +36,14 @@ impl Pace {
         Self {
             active: now,
             lacking_since: None,
-            last_start: None,
+            next_spare: now,
             failures: 0,
             not_before: now,
             problem: None,
         }
     }
 
-    /// When to start the next sandbox, if any.
+    /// When to start the next sandbox, if any. The emptier the pool, the less a spare one waits for quiet.
     pub(crate) fn when(&mut self, lack: Lack, now: Instant) -> Option<Instant> {
         match lack {
             Lack::Nothing => {
@@ -48,13 +51,18 @@ impl Pace {
                 None
             }
             Lack::Urgent => Some(self.not_before),
-            Lack::Spare => {
+            Lack::Spare { filled, target, .. } => {
                 let since = *self.lacking_since.get_or_insert(now);
-                let quiet = (self.active + QUIET).min(since + PATIENCE);
-                let spaced = self.last_start.map_or(now, |last| last + SPACING);
-                Some(quiet.max(spaced).max(self.not_before))
+                let patience = PATIENCE.mul_f64(filled as f64 / target as f64);
+                let quiet = (self.active + QUIET).min(since + patience);
+                Some(quiet.max(self.next_spare).max(self.not_before))
             }
         }
+    }
+
+    /// When to delete a sandbox whose script ended then.
+    pub(crate) fn when_to_delete(&self, ended: Instant) -> Instant {
+        (self.active + QUIET).min(ended + PATIENCE)
     }
 
     /// A script started or ended.
@@ -62,18 +70,22 @@ impl Pace {
         self.active = now;
     }
 
-    /// A sandbox was started.
+    /// A sandbox was started. Several managers shall not go on starting theirs at the same moments.
     pub(crate) fn started(&mut self, now: Instant) {
-        self.last_start = Some(now);
+        self.next_spare = now + SPACING.mul_f64(rand::rng().random_range(0.8..1.2));
         self.lacking_since = None;
     }
 
-    /// A sandbox did not become ready: the next waits, longer each time.
+    /// A sandbox did not become ready, or did not stay so: the next waits, longer each time. Many that fail at once, because
+    /// the API server went away, are one failure.
     pub(crate) fn failed(&mut self, now: Instant, problem: String) {
+        self.problem = Some(problem);
+        if now < self.not_before {
+            return;
+        }
         let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(10)).min(LONGEST_WAIT);
         self.failures += 1;
         self.not_before = now + wait.mul_f64(rand::rng().random_range(0.8..1.2));
-        self.problem = Some(problem);
     }
 
     /// A sandbox became ready.

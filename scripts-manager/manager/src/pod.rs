@@ -1,9 +1,9 @@
-//! One script pod: created, attached to, greeted, deleted. Every call to the API server has a deadline.
+//! One script pod: created, attached to, greeted, prepared, deleted. Every call to the API server has a deadline.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -12,19 +12,33 @@ use std::{
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client,
-    api::{AttachParams, AttachedProcess, DeleteParams, PostParams},
+    api::{DeleteParams, PostParams},
 };
 use rand::Rng;
-use rockbot_sandbox::{CONTAINER, Conversation, ConversationError, PodSettings, Seccomp, USER_IDS, parked_pod};
+use rockbot_sandbox::{
+    CONTAINER, Canary, Conversation, ConversationError, Hello, InstallerPodSettings, PodSettings, Shape,
+    SupervisorSettings, USER_IDS, installer_pod, parked_pod,
+};
+use rockbot_scripts_packages::Layer;
 use thiserror::Error;
 use tokio::{
-    io::{ReadHalf, SimplexStream, WriteHalf},
-    sync::watch,
+    fs::File,
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{args::Args, leftovers::Facts, metrics::Metrics};
+use crate::{
+    admission::Admission,
+    args::Args,
+    attach::{Stdin, Stdout, attach},
+    canary,
+    claims::{Claim, Claims},
+    desk::PoolKey,
+    events::{Concern, Events},
+    findings::Findings,
+    leftovers::Facts,
+    metrics::Metrics,
+};
 
 /// Longest call to the API server.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -34,8 +48,8 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 const ATTACH_SPACING: Duration = Duration::from_millis(75);
 /// Longest start of Python, on a busy node with a tenth of a CPU.
 const GREET_DEADLINE: Duration = Duration::from_secs(30);
-/// What a stream may hold between the WebSocket and us.
-const STREAM_BUFFER: usize = 64 << 10;
+/// Longest time in which packages are sent and unpacked, and imported when that is done beforehand.
+const INSTALL_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The scripts namespace, as this manager uses it.
 #[derive(Clone)]
@@ -45,19 +59,22 @@ pub(crate) struct Pods {
 
 struct Shared {
     api: Api<Pod>,
-    image: String,
+    shape: Shape,
     instance: String,
-    seccomp: Seccomp,
+    supervisor: SupervisorSettings,
+    admission: Admission,
+    require_network_policy: bool,
+    events: Events,
+    findings: Arc<Findings>,
     metrics: Arc<Metrics>,
     listed: AtomicBool,
-    /// Pods that a task of this process starts, holds or deletes, and what the watch says of each.
-    mine: Mutex<HashMap<String, watch::Sender<Facts>>>,
+    claims: Claims,
 }
 
 /// Why a sandbox could not be had.
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
-    #[error("the API server refuses: {0}")]
+    #[error("the API server refuses: {}", reason(.0))]
     Api(#[from] kube::Error),
     #[error("the API server did not answer within {CALL_DEADLINE:?}")]
     NoAnswer,
@@ -65,10 +82,24 @@ pub(crate) enum StartError {
     NotRunning { problem: String },
     #[error("its pod ended before it was ready")]
     Ended,
-    #[error("its pod was attached to without streams")]
-    NoStreams,
+    #[error("its pod was evicted or deleted")]
+    Evicted,
+    #[error(
+        "a pod of another shape would be let into the scripts namespace: its ValidatingAdmissionPolicy is missing or not in force \
+         yet. The Helm chart has it; scripts.admissionPolicy.enabled=false goes without"
+    )]
+    Unguarded,
+    #[error(
+        "its pod could reach the network when it started: the NetworkPolicy of the scripts namespace is missing, or the \
+         cluster does not enforce it. scripts.requireNetworkPolicy=false goes without"
+    )]
+    Exposed,
     #[error("the supervisor was not ready within {GREET_DEADLINE:?}")]
     NotReady,
+    #[error("the packages were not in place within {INSTALL_DEADLINE:?}")]
+    NotInstalled,
+    #[error("the packages cannot be read: {0}")]
+    Layer(#[from] std::io::Error),
     #[error(transparent)]
     Conversation(#[from] ConversationError),
     #[error("the scripts manager is stopping")]
@@ -79,31 +110,27 @@ pub(crate) enum StartError {
 pub(crate) struct Sandbox {
     pods: Pods,
     claim: Claim,
+    key: PoolKey,
     /// Speaks with the supervisor.
-    pub conversation: Attached,
-    /// Keeps the WebSocket open.
-    _attached: AttachedProcess,
+    pub conversation: Greeted,
 }
 
-type Attached = Conversation<ReadHalf<SimplexStream>, WriteHalf<SimplexStream>>;
-
-/// A name in [`Shared::mine`], for as long as somebody takes care of the pod.
-struct Claim {
-    shared: Arc<Shared>,
-    name: String,
-    facts: watch::Receiver<Facts>,
-}
+type Greeted = Conversation<Stdout, Stdin>;
 
 impl Pods {
-    pub(crate) fn new(client: Client, args: &Args, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(client: Client, args: &Args, findings: Arc<Findings>, metrics: Arc<Metrics>) -> Self {
         let shared = Shared {
-            api: Api::namespaced(client, &args.scripts_namespace),
-            image: args.image.clone(),
+            api: Api::namespaced(client.clone(), &args.scripts_namespace),
+            shape: args.shape(),
             instance: args.pod_name.clone(),
-            seccomp: args.seccomp(),
+            supervisor: args.supervisor(),
+            admission: Admission::new(args.require_admission_policy),
+            require_network_policy: args.require_network_policy,
+            events: Events::new(client, &args.pod_name),
+            findings,
             metrics,
             listed: AtomicBool::new(false),
-            mine: Mutex::default(),
+            claims: Claims::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -114,59 +141,107 @@ impl Pods {
         self.shared.api.clone()
     }
 
-    /// Makes a new pod and waits until its supervisor is ready. Nothing is left of one that fails.
+    /// Makes a new pod and waits until its supervisor is ready, and has the packages of `layer`. Nothing is left of one that
+    /// fails.
     ///
     /// In a `hurry`, because a script waits, attaching is tried before the kubelet has said that the container runs.
-    pub(crate) async fn start(&self, hurry: bool, stop: &CancellationToken) -> Result<Sandbox, StartError> {
+    pub(crate) async fn start(
+        &self,
+        layer: Option<&Layer>,
+        hurry: bool,
+        stop: &CancellationToken,
+    ) -> Result<Sandbox, StartError> {
         let begin = Instant::now();
-        let mut claim = self.claim();
+        let mut claim = self.shared.claims.claim("script");
         let started = tokio::select! {
-            started = self.try_start(&mut claim, hurry) => started,
+            started = self.try_start(&mut claim, layer, hurry) => started,
             () = stop.cancelled() => Err(StartError::Stopping),
         };
         match started {
-            Ok((attached, conversation)) => {
+            Ok(conversation) => {
                 self.shared.metrics.started(begin.elapsed());
-                let (pod, walls) = (&claim.name, &conversation.ready().walls);
+                let (pod, walls) = (claim.name(), &conversation.ready().walls);
                 tracing::debug!(pod, python = conversation.ready().python, ?walls, took = ?begin.elapsed(), "parked");
-                Ok(Sandbox {
+                let mut sandbox = Sandbox {
                     pods: self.clone(),
                     claim,
+                    key: PoolKey::default(),
                     conversation,
-                    _attached: attached,
-                })
+                };
+                if let Some(layer) = layer
+                    && let Err(error) = sandbox.install(layer).await
+                {
+                    sandbox.delete().await;
+                    return Err(error);
+                }
+                Ok(sandbox)
             }
             Err(error) => {
-                self.delete(&claim.name).await;
+                self.delete(claim.name()).await;
                 Err(error)
             }
         }
     }
 
-    async fn try_start(&self, claim: &mut Claim, hurry: bool) -> Result<(AttachedProcess, Attached), StartError> {
+    async fn try_start(&self, claim: &mut Claim, layer: Option<&Layer>, hurry: bool) -> Result<Greeted, StartError> {
+        let supervisor = SupervisorSettings {
+            preload: layer.map(|layer| layer.modules.clone()).unwrap_or_default(),
+            ..self.shared.supervisor.clone()
+        };
         let pod = parked_pod(&PodSettings {
-            name: &claim.name,
-            image: &self.shared.image,
+            name: claim.name(),
             instance: &self.shared.instance,
             user_id: rand::rng().random_range(USER_IDS),
-            seccomp: self.shared.seccomp,
+            shape: &self.shared.shape,
+            supervisor: &supervisor,
         });
-        call(self.shared.api.create(&PostParams::default(), &pod)).await?;
-        timeout(START_DEADLINE, self.meet(claim, hurry))
+        self.shared.admission.prove(&self.shared.api, &pod).await?;
+        let pod = call(self.shared.api.create(&PostParams::default(), &pod)).await?;
+        let met = timeout(START_DEADLINE, self.meet(claim, hurry))
             .await
-            .map_err(|_| claim.not_running())?
+            .map_err(|_| claim.not_running())?;
+        self.judge(&pod, met).await
+    }
+
+    /// Tells of a pod that is not what it should be, and refuses one that must not be used.
+    async fn judge(&self, pod: &Pod, met: Result<Greeted, StartError>) -> Result<Greeted, StartError> {
+        let shared = &self.shared;
+        match met {
+            Ok(conversation) => {
+                let verdict = shared.findings.take_in(conversation.ready());
+                let exposed = verdict == Canary::Reached;
+                if exposed {
+                    shared
+                        .events
+                        .warn(pod, Concern::NetworkReached, &StartError::Exposed.to_string())
+                        .await;
+                }
+                if exposed && shared.require_network_policy {
+                    return Err(StartError::Exposed);
+                }
+                Ok(conversation)
+            }
+            Err(StartError::Conversation(error @ ConversationError::Refused { .. })) => {
+                shared
+                    .events
+                    .warn(pod, Concern::SandboxRefused, &error.to_string())
+                    .await;
+                Err(error.into())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Attaches to the container as soon as it runs, and greets its supervisor.
-    async fn meet(&self, claim: &mut Claim, hurry: bool) -> Result<(AttachedProcess, Attached), StartError> {
+    async fn meet(&self, claim: &mut Claim, hurry: bool) -> Result<Greeted, StartError> {
         claim
             .wait_for(|facts| facts.running || (hurry && facts.scheduled))
             .await?;
         loop {
             let running = claim.is_running();
-            match self.greet(&claim.name).await {
+            match self.greet(claim.name()).await {
                 Ok(met) => return Ok(met),
-                Err(error) if running => return Err(error),
+                Err(error) if running || error.is_final() => return Err(error),
                 // The kubelet tells of a container that runs up to a second later.
                 Err(_) => {
                     if let Ok(arrived) = timeout(ATTACH_SPACING, claim.wait_for(|facts| facts.running)).await {
@@ -177,21 +252,39 @@ impl Pods {
         }
     }
 
-    async fn greet(&self, name: &str) -> Result<(AttachedProcess, Attached), StartError> {
-        let streams = AttachParams::default()
-            .container(CONTAINER)
-            .stdin(true)
-            .stderr(false)
-            .max_stdin_buf_size(STREAM_BUFFER)
-            .max_stdout_buf_size(STREAM_BUFFER);
-        let mut attached = call(self.shared.api.attach(name, &streams)).await?;
-        let (Some(stdin), Some(stdout)) = (attached.stdin(), attached.stdout()) else {
-            return Err(StartError::NoStreams);
+    async fn greet(&self, name: &str) -> Result<Greeted, StartError> {
+        let canary = self
+            .shared
+            .supervisor
+            .canary
+            .map_or(Duration::ZERO, |_| canary::PATIENCE);
+        let hello = Hello {
+            canary_ms: canary.as_millis().try_into().unwrap_or(u64::MAX),
         };
-        let conversation = timeout(GREET_DEADLINE, Conversation::open(stdout, stdin))
+        let (stdout, stdin) = self.attach(name, CONTAINER).await?;
+        Ok(timeout(GREET_DEADLINE, Conversation::open(stdout, stdin, hello))
             .await
-            .map_err(|_| StartError::NotReady)??;
-        Ok((attached, conversation))
+            .map_err(|_| StartError::NotReady)??)
+    }
+
+    /// Makes the pod of `claim`, for packages, and waits until it runs.
+    pub(crate) async fn start_installer(&self, claim: &mut Claim) -> Result<(), StartError> {
+        let pod = installer_pod(&InstallerPodSettings {
+            name: claim.name(),
+            instance: &self.shared.instance,
+            user_id: rand::rng().random_range(USER_IDS),
+            shape: &self.shared.shape,
+        });
+        self.shared.admission.prove(&self.shared.api, &pod).await?;
+        call(self.shared.api.create(&PostParams::default(), &pod)).await?;
+        timeout(START_DEADLINE, claim.wait_for(|facts| facts.running))
+            .await
+            .map_err(|_| claim.not_running())?
+    }
+
+    /// Stdin and stdout of a pod's container.
+    pub(crate) async fn attach(&self, name: &str, container: &str) -> Result<(Stdout, Stdin), StartError> {
+        call(attach(&self.shared.api, name, container)).await
     }
 
     /// Deletes a pod, once. One that stays is a leftover, and swept.
@@ -213,96 +306,71 @@ impl Pods {
         self.shared.listed.load(Ordering::Relaxed)
     }
 
-    /// Takes in what the watch says about a pod.
-    pub(crate) fn note(&self, name: &str, facts: &Facts) {
-        if let Some(known) = self.mine().get(name) {
-            known.send_if_modified(|before| {
-                let changed = before != facts;
-                before.clone_from(facts);
-                changed
-            });
-        }
+    /// The pods that this process takes care of.
+    pub(crate) fn claims(&self) -> &Claims {
+        &self.shared.claims
     }
 
     /// Of these pods, those that nobody will use or delete.
     pub(crate) fn leftovers<'a>(&self, seen: &'a HashMap<String, Facts>, now: i64) -> Vec<&'a str> {
-        let mine = self.mine();
-        seen.iter()
-            .filter(|(name, facts)| !mine.contains_key(*name) && facts.is_leftover(&self.shared.instance, now))
-            .map(|(name, _)| name.as_str())
-            .collect()
-    }
-
-    /// Why a pod does not run yet, when the kubelet or the scheduler has said so of any.
-    pub(crate) fn problem(&self) -> Option<String> {
-        self.mine().values().find_map(|facts| facts.borrow().problem.clone())
-    }
-
-    fn claim(&self) -> Claim {
-        let name = format!("script-{:016x}", rand::random::<u64>());
-        let (sender, facts) = watch::channel(Facts::default());
-        self.mine().insert(name.clone(), sender);
-        Claim {
-            shared: Arc::clone(&self.shared),
-            name,
-            facts,
-        }
-    }
-
-    fn mine(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Facts>>> {
-        self.shared.mine()
-    }
-}
-
-impl Shared {
-    fn mine(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Facts>>> {
-        self.mine.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.claims.leftovers(seen, &self.shared.instance, now)
     }
 }
 
 impl Sandbox {
     /// Name of the pod.
     pub(crate) fn name(&self) -> &str {
-        &self.claim.name
+        self.claim.name()
+    }
+
+    /// What it has.
+    pub(crate) fn key(&self) -> PoolKey {
+        self.key
+    }
+
+    /// Returns with the reason when the sandbox can no longer be used.
+    pub(crate) async fn lost(&mut self) -> StartError {
+        tokio::select! {
+            error = self.conversation.closed() => error.into(),
+            () = self.claim.over() => StartError::Evicted,
+        }
+    }
+
+    /// Has packages unpacked. After an error the sandbox is good for nothing.
+    pub(crate) async fn install(&mut self, layer: &Layer) -> Result<(), StartError> {
+        let archive = File::open(&layer.path).await?;
+        let done = timeout(INSTALL_DEADLINE, self.conversation.install(archive))
+            .await
+            .map_err(|_| StartError::NotInstalled)??;
+        tracing::debug!(pod = self.name(), layer = %layer.id, files = done.files, bytes = done.bytes, "packages are in place");
+        self.key = PoolKey {
+            packages: Some(layer.id),
+        };
+        Ok(())
     }
 
     /// Deletes the pod.
     pub(crate) async fn delete(self) {
-        self.pods.delete(&self.claim.name).await;
+        self.pods.delete(self.claim.name()).await;
     }
 }
 
-impl Claim {
-    async fn wait_for(&mut self, arrived: impl Fn(&Facts) -> bool) -> Result<(), StartError> {
-        match self.facts.wait_for(|facts| arrived(facts) || facts.is_over()).await {
-            Ok(facts) if !facts.is_over() => Ok(()),
-            _ => Err(StartError::Ended),
-        }
-    }
-
-    fn is_running(&self) -> bool {
-        self.facts.borrow().running
-    }
-
-    fn not_running(&self) -> StartError {
-        let problem = self
-            .facts
-            .borrow()
-            .problem
-            .as_ref()
-            .map(|text| format!(": {text}"))
-            .unwrap_or_default();
-        StartError::NotRunning { problem }
+impl StartError {
+    /// Whether another attempt to attach to the same pod is pointless.
+    fn is_final(&self) -> bool {
+        matches!(self, Self::Conversation(ConversationError::Refused { .. }))
     }
 }
 
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.shared.mine().remove(&self.name);
+/// What the API server says, without everything else that it answers.
+fn reason(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => error.to_string(),
     }
 }
 
-async fn call<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, StartError> {
+pub(crate) async fn call<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, StartError> {
     Ok(timeout(CALL_DEADLINE, request)
         .await
         .map_err(|_| StartError::NoAnswer)??)

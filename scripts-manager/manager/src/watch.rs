@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{leftovers::Facts, metrics::Metrics, pod::Pods};
 
 /// Time between two looks for leftovers.
-const SWEEP_PERIOD: Duration = Duration::from_secs(20);
+const SWEEP_PERIOD: Duration = Duration::from_secs(10);
 
 /// Watches until `stop`.
 pub(crate) async fn run(pods: Pods, metrics: Arc<Metrics>, stop: CancellationToken) {
@@ -76,7 +76,7 @@ impl Watched {
             }
             Event::Delete(pod) => {
                 let name = pod.name_any();
-                self.pods.note(
+                self.pods.claims().note(
                     &name,
                     &Facts {
                         deleting: true,
@@ -90,7 +90,7 @@ impl Watched {
 
     fn note(&self, pod: &Pod) -> (String, Facts) {
         let (name, facts) = (pod.name_any(), Facts::of(pod));
-        self.pods.note(&name, &facts);
+        self.pods.claims().note(&name, &facts);
         (name, facts)
     }
 

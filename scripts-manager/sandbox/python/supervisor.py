@@ -1,236 +1,221 @@
-"""Runs one script, given by whoever holds the other end of stdin and stdout, and ends.
+"""The supervisor: one script process and the frames about it, in one loop over descriptors.
 
-Started as `python3 -I -S -u -c SOURCE pod|local [no-seccomp]`: as the first process of a pod, or as a child process on
-one machine. It takes every right away from itself, tries what must fail now, forks the process that will run the
-script, and waits. Only this process writes frames; the script has pipes. It is silent until the hello frame, because
-an attached stdout repeats nothing that was said before.
+It is silent until the hello frame, because an attached stdout repeats nothing that was said before.
 """
-import contextlib, json, os, select, signal, struct, sys, time
+import contextlib, json, os, select, signal, time
 
-PROTOCOL = 1
-HELLO, RUN, ACK = 0x01, 0x02, 0x03
-READY, REFUSED, STDOUT, STDERR, EXIT = 0x81, 0x82, 0x83, 0x84, 0x85
-MAX_FRAME = 8 << 20
-HELLO_SECONDS = 60  # Nobody attached for so long: whoever started this process is gone.
 PARK_SECONDS = 3600  # Far beyond the age at which a manager replaces a parked process.
-ACK_SECONDS = 5
+PIECE_SECONDS = 60  # For the next piece of something that has begun to arrive.
 END_SECONDS = 2  # For killed processes to be gone.
-GATHER_SECONDS = 0.02  # Output waits so long for more, so that a short script's answer is one write.
-CHUNK = 64 << 10
-SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
-
-
-class Gone(Exception):
-    """Nobody is at the other end any more, or it does not speak this protocol."""
+MAX_VARIABLE = 127 << 10  # Linux refuses an environment variable beyond 128 KiB.
 
 
 class Supervisor:
-    """One script process and the frames about it, in one loop over descriptors."""
-
     def __init__(self):
-        self.inbox, self.outbox, self.since = bytearray(), bytearray(), 0.0
-        self.child, self.status, self.usage, self.terminated = None, None, None, False
-        self.output, self.sizes, self.room, self.truncated = {}, {STDOUT: 0, STDERR: 0}, 0, False
+        self.wire, self.kills, self.terminated = Wire(), KillCount(), False
+        self.script, self.input, self.input_file = None, None, None
+        self.listed = None  # The kernel's list of this process's children; not every kernel has it.
+        with contextlib.suppress(OSError):
+            self.listed = os.open("/proc/self/task/%d/children" % os.getpid(), os.O_RDONLY | os.O_CLOEXEC)
         # A signal is a byte in a pipe.
         self.signals, wake = os.pipe()
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         for number in SIGNALS:
             signal.signal(number, lambda *_: None)
-        os.set_blocking(1, False)
 
     def start(self):
-        """Forks the script process and waits until it is ready for a script."""
-        task, parked, out, err = os.pipe(), os.pipe(), os.pipe(), os.pipe()
-        self.child = os.fork()
-        if self.child == 0:
-            try:
-                script_process(task[0], parked[1], out[1], err[1])
-            finally:
-                os._exit(1)
-        for descriptor in (task[0], parked[1], out[1], err[1]):
-            os.close(descriptor)
-        self.task, self.output = task[1], {out[0]: STDOUT, err[0]: STDERR}
-        for descriptor in self.output:
-            os.set_blocking(descriptor, False)
-        if os.read(parked[0], 1) != b".":
-            raise RuntimeError("the script process does not start")
-        os.close(parked[0])
+        """Forks the script's process, and does all that follows once with one that is none, for the memory to be there."""
+        import_common()
+        self.script = Script(script_process)
+        self.script.prepare()
+        parked, self.script, self.wire.out = self.script, Script(rehearsal_process), os.open("/dev/null", os.O_WRONLY)
+        self.follow(json.dumps({"script": "", "timeout_ms": 1000, "max_output_bytes": 9}).encode())
+        self.report(0)
+        os.close(self.wire.out)
+        self.script, self.wire.out = parked, 1
 
-    def send(self, kind, payload):
-        if not self.outbox:
-            self.since = time.monotonic()
-        self.outbox += struct.pack(">IB", len(payload), kind) + payload
+    def serve(self):
+        """Takes in what belongs to the script, runs it, and tells how it ended. The reason when it will run none."""
+        while True:
+            kind, payload = self.next_frame(PARK_SECONDS)
+            if kind == RUN:
+                self.follow(payload)
+                self.end_everyone(spared=self.script.anchor)
+                self.report(json.loads(payload)["max_files_bytes"])
+                return None
+            if kind == INPUT:
+                self.take_input(payload)
+            elif kind == LAYER:
+                try:
+                    self.install(payload)
+                except Refused as error:
+                    return str(error)
+            else:
+                raise Gone
 
-    def send_now(self, kind, **fields):
-        self.send(kind, json.dumps(fields).encode())
-        self.since, until = 0.0, time.monotonic() + ACK_SECONDS
-        self.flush()
-        while self.outbox and time.monotonic() < until:
+    def next_frame(self, seconds, parked=True):
+        """Type and payload. A parked process that was told to end, or whose script's process ended, waits no longer."""
+        until = time.monotonic() + seconds
+        while True:
+            frame = self.wire.frame()
+            if frame:
+                return frame
+            over = self.terminated or (self.script and self.script.status is not None)
+            if time.monotonic() >= until or (parked and over):
+                raise Gone
             self.wait(until)
 
     def wait(self, until):
         """Takes in whatever happens next, and returns by the time `until`."""
-        poll = select.poll()
-        for descriptor in (0, self.signals, *self.output):
-            poll.register(descriptor, select.POLLIN)
-        if self.outbox:
-            due = self.since + GATHER_SECONDS if len(self.outbox) < CHUNK else 0.0
-            if time.monotonic() >= due:
-                poll.register(1, select.POLLOUT)
+        wire, poll = self.wire, select.poll()
+        poll.register(0, select.POLLIN)
+        poll.register(self.signals, select.POLLIN)
+        if self.script and not wire.is_full():
+            for descriptor in self.script.output:
+                poll.register(descriptor, select.POLLIN)
+        if wire.outbox:
+            if time.monotonic() >= wire.due():
+                poll.register(wire.out, select.POLLOUT)
             else:
-                until = min(until, due)
+                until = min(until, wire.due())
         for descriptor, _ in poll.poll(max(0.0, until - time.monotonic()) * 1000 + 1):
             if descriptor == 0:
-                self.receive()
-            elif descriptor == 1:
-                self.flush()
+                wire.fill()
             elif descriptor == self.signals:
                 self.terminated |= any(number != signal.SIGCHLD for number in os.read(self.signals, 512))
                 self.reap()
+            elif descriptor == wire.out:
+                wire.flush()
             else:
                 self.relay(descriptor)
 
-    def receive(self):
-        data = os.read(0, CHUNK)
-        self.inbox += data
-        if not data or len(self.inbox) > MAX_FRAME:
-            raise Gone
-
-    def flush(self):
-        try:
-            del self.outbox[: os.write(1, self.outbox)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            raise Gone from None
-
     def relay(self, descriptor):
         """Frames what the script wrote. False when there is nothing to read now."""
+        script = self.script
         try:
             data = os.read(descriptor, CHUNK)
         except BlockingIOError:
             return False
         if not data:
             os.close(descriptor)
-            del self.output[descriptor]
+            del script.output[descriptor]
             return False
-        kind, kept = self.output[descriptor], data[: self.room]
-        self.truncated |= len(kept) < len(data)
-        self.room -= len(kept)
-        self.sizes[kind] += len(kept)
+        kind, kept = script.output[descriptor], data[: script.room]
+        script.truncated |= len(kept) < len(data)
+        script.room -= len(kept)
+        script.sizes[kind] += len(kept)
         if kept:
-            self.send(kind, kept)
+            self.wire.send(kind, kept)
         return True
 
     def reap(self):
         """Collects what ended, orphans too. False while a process is left."""
         with contextlib.suppress(ChildProcessError):
             while True:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-                if pid == 0:
+                process, status, usage = os.wait4(-1, os.WNOHANG)
+                if process == 0:
                     return False
-                if pid == self.child:
-                    self.status, self.usage = status, usage
+                if process == self.script.process:
+                    self.script.status, self.script.usage = status, usage
         return True
 
-    def expect(self, kind, seconds):
-        """The payload of the next frame, which must be of this kind."""
-        until = time.monotonic() + seconds
-        while True:
-            if len(self.inbox) >= 5:
-                length, found = struct.unpack_from(">IB", self.inbox)
-                if found != kind:
-                    raise Gone
-                if len(self.inbox) >= 5 + length:
-                    payload = bytes(self.inbox[5 : 5 + length])
-                    del self.inbox[: 5 + length]
-                    return payload
-            parked = kind != ACK
-            if time.monotonic() >= until or (parked and (self.terminated or self.status is not None)):
-                raise Gone
-            self.wait(until)
+    def take_input(self, piece):
+        """Keeps a piece of the script's input in its file, and all of it for a variable while it fits."""
+        if self.input_file is None:
+            self.input, self.input_file = bytearray(), open(INPUT_FILE, "wb", buffering=0)
+        self.input_file.write(piece)
+        if len(self.input) <= MAX_VARIABLE:
+            self.input += piece
 
-    def run(self, payload):
-        """Hands the script over, relays what it writes, and reports how it ended."""
-        begin = time.monotonic()
+    def install(self, piece):
+        """Unpacks packages for the script."""
+        pieces = self.pieces(piece)
+        try:
+            done = unpack(pieces, PACKAGES)
+        finally:
+            for _ in pieces:  # The other end listens once it has sent everything.
+                pass
+        self.script.prepare(PACKAGES, [name for name in SETTINGS["preload"].split(",") if name])
+        self.wire.send_now(LAYER_DONE, **done)
+
+    def pieces(self, piece):
+        while piece:
+            yield piece
+            kind, piece = self.next_frame(PIECE_SECONDS)
+            if kind != LAYER:
+                raise Gone
+
+    def follow(self, payload):
+        """Hands the script over and relays what it writes, until its end."""
+        script, self.begin, self.timed_out, script.truncated = self.script, time.monotonic(), False, False
+        self.warm_up = script.cpu_seconds()
+        fits = self.input is not None and len(self.input) <= MAX_VARIABLE and 0 not in self.input
+        script.tell(payload, self.input if fits else None)
         request = json.loads(payload)
-        deadline, self.room = begin + request["timeout_ms"] / 1000, request["max_output_bytes"]
-        warm_up = time.clock_gettime(~self.child << 3 | 2)  # The child's CPU time so far.
-        with contextlib.suppress(BrokenPipeError), open(self.task, "wb", buffering=0) as channel:
-            while payload:
-                payload = payload[channel.write(payload) :]
-        timed_out = False
-        while self.status is None:
-            timed_out |= time.monotonic() >= deadline
-            if timed_out or self.terminated:
-                os.kill(self.child, signal.SIGKILL)
+        deadline, script.room = self.begin + request["timeout_ms"] / 1000, request["max_output_bytes"]
+        while script.status is None:
+            self.timed_out |= time.monotonic() >= deadline
+            if self.timed_out or self.terminated:
+                os.kill(script.process, signal.SIGKILL)
                 deadline = time.monotonic() + END_SECONDS
             self.wait(deadline)
-        duration = time.monotonic() - begin
-        self.end_everyone()
-        for descriptor in list(self.output):
+        self.duration = time.monotonic() - self.begin
+
+    def report(self, files_room):
+        """Sends the rest of the output, the files, and how the script ended."""
+        script, wire = self.script, self.wire
+        for descriptor in list(script.output):
             while self.relay(descriptor):
-                pass
-        code = os.waitstatus_to_exitcode(self.status)
-        self.send_now(
+                wire.drain(MAX_WAITING)
+        outputs, sent = Outputs(files_room), 0
+        for name, file, size in outputs.files():
+            wire.send(FILE, json.dumps({"name": name}).encode())
+            while size > 0:
+                data = os.read(file, min(size, CHUNK))
+                if not data:
+                    break
+                wire.send(FILE_DATA, data)
+                wire.drain(MAX_WAITING)
+                size, sent = size - len(data), sent + len(data)
+        code, usage = os.waitstatus_to_exitcode(script.status), script.usage
+        killed = code == -signal.SIGKILL and not (self.timed_out or self.terminated)
+        wire.send_now(
             EXIT,
             code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
-            timed_out=timed_out,
+            timed_out=self.timed_out,
             terminated=self.terminated,
-            truncated=self.truncated,
-            duration_ms=round(duration * 1000),
-            cpu_ms=round(max(0, self.usage.ru_utime + self.usage.ru_stime - warm_up) * 1000),
-            max_rss_kb=self.usage.ru_maxrss,
-            stdout_bytes=self.sizes[STDOUT],
-            stderr_bytes=self.sizes[STDERR],
+            truncated=script.truncated,
+            oom_killed=self.kills.killed(killed),
+            duration_ms=round(self.duration * 1000),
+            cpu_ms=round(max(0, usage.ru_utime + usage.ru_stime - self.warm_up) * 1000),
+            max_rss_kb=usage.ru_maxrss,
+            stdout_bytes=script.sizes[STDOUT],
+            stderr_bytes=script.sizes[STDERR],
+            files_bytes=sent,
+            files_dropped=outputs.dropped,
         )
 
-    def end_everyone(self):
-        """Ends every process that the script left behind."""
+    def end_everyone(self, spared=None):
+        """Ends every process that the script left behind. One that is spared, and alone, can wait."""
         until = time.monotonic() + END_SECONDS
         while not self.reap() and time.monotonic() < until:
-            for pid in [-1] if os.getpid() == 1 else children():
+            left = self.children()
+            if left == [spared]:
+                return
+            for process in [-1] if os.getpid() == 1 or signals_stay_inside() else left:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(process, signal.SIGKILL)
             time.sleep(0.0005)
 
-
-def children():
-    """Children of this process, orphans that came to it included."""
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open("/proc/%s/stat" % entry, "rb") as stat:
-            if int(stat.read().rpartition(b")")[2].split()[1]) == os.getpid():
-                yield int(entry)
-
-
-def main():
-    if os.getpid() != 1:  # Signals to a terminal's processes stay away; orphans come here.
-        with contextlib.suppress(PermissionError):
-            os.setsid()
-        prctl(PR_SET_CHILD_SUBREAPER, 1)
-    supervisor, reason = Supervisor(), None
-    try:
-        harden()
-        reason = missing_wall()
-        if reason is None:
-            supervisor.start()
-    except Exception as error:
-        reason = "%s: %s" % (type(error).__name__, error)
-    try:
-        supervisor.expect(HELLO, HELLO_SECONDS)
-        if reason is None:
-            walls = ["no_new_privs", "non_dumpable", "rlimits", "capabilities"] + ["seccomp"] * SECCOMP
-            supervisor.send_now(READY, protocol=PROTOCOL, python=sys.version.split()[0], walls=walls)
-            supervisor.run(supervisor.expect(RUN, PARK_SECONDS))
-        else:
-            supervisor.send_now(REFUSED, reason=reason)
-        supervisor.expect(ACK, ACK_SECONDS)
-    except Gone:
-        pass
-    supervisor.end_everyone()
-    os._exit(0)
-
-
-main()
+    def children(self):
+        """Children of this process, orphans that came to it included."""
+        if self.listed is not None:
+            return [int(number) for number in os.pread(self.listed, CHUNK, 0).split()]
+        found = []
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError), open("/proc/%s/stat" % entry, "rb") as stat:
+                if int(stat.read().rpartition(b")")[2].split()[1]) == os.getpid():
+                    found.append(int(entry))
+        return found

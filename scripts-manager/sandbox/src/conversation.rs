@@ -1,13 +1,22 @@
-//! One conversation with one supervisor: hello, one script, its end. Whoever opened the streams sets the deadlines.
+//! One conversation with one supervisor: hello, packages, one script, its end. Whoever opened the streams sets the
+//! deadlines.
 
-use rockbot_scripts_api::ScriptResult;
+use bytes::BytesMut;
+use rockbot_scripts_api::{OutputChunk, OutputStream};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::mpsc,
+};
 
-use crate::{Decoder, Exit, Frame, FrameError, Message, Ready, Run};
+use crate::{
+    Decoder, Ending, Frame, FrameError, Hello, LayerDone, Message, Ready, Run, ending::EndingError, relay::Relay,
+};
 
 /// Version of the frames.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
+/// Longest piece of a message that travels in pieces.
+const PIECE: usize = 60 << 10;
 
 /// A supervisor that said it is ready for its one script.
 #[derive(Debug)]
@@ -24,10 +33,10 @@ pub enum ConversationError {
     /// The supervisor is gone.
     #[error("the sandbox ended without a word")]
     Closed,
-    /// The supervisor found a wall missing.
+    /// The supervisor found a wall missing, or packages that it does not take.
     #[error("the sandbox refuses to run scripts: {reason}")]
     Refused {
-        /// Which wall.
+        /// Which wall, or what is wrong with the packages.
         reason: String,
     },
     /// A frame of another version or out of order.
@@ -36,26 +45,18 @@ pub enum ConversationError {
     /// Bytes that are not frames.
     #[error("the sandbox sent nonsense: {0}")]
     Frame(#[from] FrameError),
-    /// The transport lost a part of the output.
-    #[error("a part of the script's output was lost on its way")]
-    OutputLost,
+    /// An end that is not what the sandbox was asked for, or not complete.
+    #[error(transparent)]
+    Ending(#[from] EndingError),
     /// Somebody ended the sandbox while the script ran.
     #[error("the sandbox was ended while the script ran: its pod was evicted or deleted")]
     Terminated,
+    /// The packages' archive cannot be read on our side.
+    #[error("the packages cannot be read: {0}")]
+    Layer(#[source] std::io::Error),
     /// The streams broke.
     #[error("the connection to the sandbox broke: {0}")]
     Io(#[from] std::io::Error),
-}
-
-/// What a script wrote and how it ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ending {
-    /// Standard output.
-    pub stdout: Vec<u8>,
-    /// Standard error.
-    pub stderr: Vec<u8>,
-    /// How it ended.
-    pub exit: Exit,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
@@ -63,14 +64,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
     ///
     /// # Errors
     /// [`ConversationError`]; no script was sent.
-    pub async fn open(reader: R, mut writer: W) -> Result<Self, ConversationError> {
-        send(&mut writer, Message::Hello).await?;
+    pub async fn open(reader: R, writer: W, hello: Hello) -> Result<Self, ConversationError> {
         let mut conversation = Self {
             reader,
             writer,
             decoder: Decoder::default(),
             ready: Ready::default(),
         };
+        conversation.send(Message::Hello(hello)).await?;
         match conversation.receive().await? {
             Frame::Ready(ready) if ready.protocol == PROTOCOL => Ok(Self { ready, ..conversation }),
             Frame::Refused { reason } => Err(ConversationError::Refused { reason }),
@@ -91,25 +92,60 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
         }
     }
 
-    /// Has the script run, to its end.
+    /// Has packages unpacked, for the script to import: a gzip'd tar of regular files and directories.
+    ///
+    /// # Errors
+    /// [`ConversationError`]; the sandbox is good for nothing any more.
+    pub async fn install(&mut self, mut layer: impl AsyncRead + Unpin) -> Result<LayerDone, ConversationError> {
+        let mut piece = vec![0; PIECE];
+        loop {
+            let length = layer.read(&mut piece).await.map_err(ConversationError::Layer)?;
+            self.send(Message::Layer(&piece[..length])).await?;
+            if length == 0 {
+                break;
+            }
+        }
+        match self.receive().await? {
+            Frame::LayerDone(done) => Ok(done),
+            Frame::Refused { reason } => Err(ConversationError::Refused { reason }),
+            _ => Err(ConversationError::OutOfOrder),
+        }
+    }
+
+    /// Has the script run, to its end. What it writes goes to `output` too, while it runs: a receiver that is slow slows the
+    /// script down, one that is gone changes nothing.
     ///
     /// # Errors
     /// [`ConversationError`]; whether the script ran is not known.
-    pub async fn run(&mut self, script: &Run) -> Result<Ending, ConversationError> {
-        send(&mut self.writer, Message::Run(script)).await?;
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    pub async fn run(
+        &mut self,
+        run: &Run,
+        output: Option<&mpsc::Sender<OutputChunk>>,
+    ) -> Result<Ending, ConversationError> {
+        self.send_script(run).await?;
+        let (mut ending, mut relay) = (Ending::default(), Relay::new(output));
         loop {
             match self.receive().await? {
-                Frame::Stdout(bytes) => stdout.extend_from_slice(&bytes),
-                Frame::Stderr(bytes) => stderr.extend_from_slice(&bytes),
+                Frame::Stdout(bytes) => {
+                    ending.stdout.extend_from_slice(&bytes);
+                    relay.pass_on(OutputStream::Stdout, &bytes).await;
+                }
+                Frame::Stderr(bytes) => {
+                    ending.stderr.extend_from_slice(&bytes);
+                    relay.pass_on(OutputStream::Stderr, &bytes).await;
+                }
+                Frame::File { name } => ending.begin_file(name)?,
+                Frame::FileData(bytes) => ending.continue_file(&bytes)?,
                 Frame::Exit(exit) if exit.terminated => return Err(ConversationError::Terminated),
                 Frame::Exit(exit) => {
-                    let complete = (stdout.len() as u64, stderr.len() as u64) == (exit.stdout_bytes, exit.stderr_bytes);
-                    let ending = Ending { stdout, stderr, exit };
-                    return complete.then_some(ending).ok_or(ConversationError::OutputLost);
+                    relay.finish().await;
+                    return Ok(ending.complete(exit)?);
                 }
-                Frame::Ready(_) | Frame::Refused { .. } => return Err(ConversationError::OutOfOrder),
+                Frame::Ready(_) | Frame::Refused { .. } | Frame::LayerDone(_) => {
+                    return Err(ConversationError::OutOfOrder);
+                }
             }
+            ending.check_caps(run)?;
         }
     }
 
@@ -118,7 +154,32 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
     /// # Errors
     /// When it is gone already.
     pub async fn acknowledge(&mut self) -> Result<(), ConversationError> {
-        send(&mut self.writer, Message::Ack).await
+        self.send(Message::Ack).await
+    }
+
+    /// The input and the script: one write, unless the input is long.
+    async fn send_script(&mut self, run: &Run) -> Result<(), ConversationError> {
+        let mut bytes = BytesMut::new();
+        let mut rest = run.input.as_deref().map(str::as_bytes);
+        while let Some(input) = rest {
+            let (piece, more) = input.split_at(input.len().min(PIECE));
+            Message::Input(piece).encode(&mut bytes)?;
+            rest = (!more.is_empty()).then_some(more);
+            if rest.is_some() {
+                self.writer.write_all(&bytes).await?;
+                bytes.clear();
+            }
+        }
+        Message::Run(run).encode(&mut bytes)?;
+        self.writer.write_all(&bytes).await?;
+        Ok(self.writer.flush().await?)
+    }
+
+    async fn send(&mut self, message: Message<'_>) -> Result<(), ConversationError> {
+        let mut bytes = BytesMut::new();
+        message.encode(&mut bytes)?;
+        self.writer.write_all(&bytes).await?;
+        Ok(self.writer.flush().await?)
     }
 
     async fn receive(&mut self) -> Result<Frame, ConversationError> {
@@ -131,43 +192,4 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
             }
         }
     }
-}
-
-impl Ending {
-    /// The answer to whoever asked for the script; `script_id` names the sandbox.
-    pub fn into_result(self, script_id: String) -> ScriptResult {
-        let Self { stdout, stderr, exit } = self;
-        ScriptResult {
-            exit_code: exit.exit_code(),
-            stdout: text(stdout),
-            stderr: text(stderr),
-            duration_ms: exit.duration_ms,
-            timed_out: exit.timed_out,
-            truncated: exit.truncated,
-            script_id,
-        }
-    }
-}
-
-impl Exit {
-    /// One number for every end, as shells and `timeout(1)` have it.
-    fn exit_code(&self) -> i32 {
-        match (self.timed_out, self.code, self.signal) {
-            (true, ..) => 124,
-            (false, Some(code), _) => code,
-            (false, None, signal) => 128 + signal.unwrap_or_default(),
-        }
-    }
-}
-
-/// Output as text, without a copy when it is UTF-8.
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-}
-
-async fn send<W: AsyncWrite + Unpin>(writer: &mut W, message: Message<'_>) -> Result<(), ConversationError> {
-    let bytes = message.encode().map_err(std::io::Error::from)?;
-    writer.write_all(&bytes).await?;
-    writer.flush().await?;
-    Ok(())
 }

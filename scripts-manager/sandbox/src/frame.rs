@@ -3,34 +3,59 @@
 //! Only the supervisor writes to its stdout, so a script cannot forge one; still nothing here trusts a byte: lengths are
 //! bounded, and what does not parse is an error.
 
-use bytes::{Buf, Bytes, BytesMut};
-use rockbot_scripts_api::ScriptRequest;
+use std::{borrow::Cow, io};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use rockbot_scripts_api::{DroppedFile, ScriptRequest};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Longest payload that a supervisor may send. It relays output in pieces of at most 64 KiB.
+/// Longest payload that a supervisor may send. It relays output and files in pieces of at most 64 KiB.
 pub const MAX_PAYLOAD: usize = 128 << 10;
+/// Output of one script that is kept by default, standard output and standard error together.
+pub const MAX_OUTPUT_BYTES: u64 = 1 << 20;
+/// Bytes of files that come back by default, all files together.
+pub const MAX_FILES_BYTES: u64 = 4 << 20;
+/// Files that a supervisor sends back; it drops the rest and says so.
+pub const MAX_FILES: usize = 64;
 
 const HEADER: usize = 5;
 
 const HELLO: u8 = 0x01;
 const RUN: u8 = 0x02;
 const ACK: u8 = 0x03;
+const INPUT: u8 = 0x04;
+const LAYER: u8 = 0x05;
 const READY: u8 = 0x81;
 const REFUSED: u8 = 0x82;
 const STDOUT: u8 = 0x83;
 const STDERR: u8 = 0x84;
 const EXIT: u8 = 0x85;
+const FILE: u8 = 0x86;
+const FILE_DATA: u8 = 0x87;
+const LAYER_DONE: u8 = 0x88;
 
 /// What a supervisor is told.
 #[derive(Clone, Copy, Debug)]
 pub enum Message<'a> {
     /// Somebody is attached: say whether you are ready.
-    Hello,
+    Hello(Hello),
+    /// The next piece of the packages' archive; an empty one is the last.
+    Layer(&'a [u8]),
+    /// The next piece of the script's input. A script without one gets no piece, an empty input is an empty piece.
+    Input(&'a [u8]),
     /// Run this script.
     Run(&'a Run),
     /// The end was received: go.
     Ack,
+}
+
+/// What a supervisor hears first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Hello {
+    /// How long after its start the supervisor's canary may take before it counts as blocked. The answer waits for that;
+    /// with 0 it comes at once, and tells at most that the canary got through.
+    pub canary_ms: u64,
 }
 
 /// One script to run.
@@ -38,28 +63,49 @@ pub enum Message<'a> {
 pub struct Run {
     /// Python source.
     pub script: String,
-    /// Value of `ROCKBOT_INPUT`.
+    /// What the script finds in `ROCKBOT_INPUT_FILE`. It travels before the script, in messages of its own.
+    #[serde(skip)]
     pub input: Option<String>,
     /// Time after which the script is killed.
     pub timeout_ms: u64,
     /// Output that is relayed, both streams together.
     pub max_output_bytes: u64,
+    /// Bytes of the files that come back, all together.
+    pub max_files_bytes: u64,
+}
+
+/// What a script may hand back; more is dropped and said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Bytes of standard output and standard error together.
+    pub output_bytes: u64,
+    /// Bytes of files, all together.
+    pub files_bytes: u64,
 }
 
 /// What a supervisor says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// All walls hold, and a script may come.
+    /// A script may come.
     Ready(Ready),
-    /// A wall is missing; nothing will be run.
+    /// A wall is missing or the packages cannot be unpacked; nothing will be run.
     Refused {
-        /// Which.
+        /// Which, or why.
         reason: String,
     },
+    /// The packages are in place.
+    LayerDone(LayerDone),
     /// The script wrote this to standard output.
     Stdout(Bytes),
     /// The script wrote this to standard error.
     Stderr(Bytes),
+    /// The script left a file of this name; its content follows.
+    File {
+        /// Path below the output directory, with `/` between its parts.
+        name: String,
+    },
+    /// The next piece of the latest file.
+    FileData(Bytes),
     /// The script ended, and every process that it started.
     Exit(Exit),
 }
@@ -73,6 +119,32 @@ pub struct Ready {
     pub python: String,
     /// Walls that it found to hold.
     pub walls: Vec<String>,
+    /// Walls that it found missing, and goes without because it was told that it may.
+    pub missing: Vec<String>,
+    /// What became of its canary.
+    pub canary: Canary,
+}
+
+/// What became of a supervisor's attempt to reach the canary address, before it walled itself in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Canary {
+    /// Something around the sandbox stopped it.
+    Blocked,
+    /// It got through: only the walls inside the sandbox are there.
+    Reached,
+    /// There is no canary, or it had no time.
+    #[default]
+    Unknown,
+}
+
+/// Packages that a supervisor has unpacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct LayerDone {
+    /// Number of files.
+    pub files: u64,
+    /// Their sizes together.
+    pub bytes: u64,
 }
 
 /// How a script ended, from `waitpid`.
@@ -88,6 +160,9 @@ pub struct Exit {
     pub terminated: bool,
     /// Whether output was dropped.
     pub truncated: bool,
+    /// Whether the kernel killed a process because memory ran out. Its own count says so; where that cannot be read, it is
+    /// a guess from a `SIGKILL` that the supervisor did not send.
+    pub oom_killed: bool,
     /// Wall time.
     pub duration_ms: u64,
     /// CPU time of the script and the processes that it waited for.
@@ -98,6 +173,10 @@ pub struct Exit {
     pub stdout_bytes: u64,
     /// Bytes of standard error that were relayed.
     pub stderr_bytes: u64,
+    /// Bytes of files that were sent.
+    pub files_bytes: u64,
+    /// Files that were not.
+    pub files_dropped: Vec<DroppedFile>,
 }
 
 /// Bytes that are not frames.
@@ -127,34 +206,43 @@ pub enum FrameError {
 
 impl Run {
     /// What a supervisor is told about a request, which is valid.
-    pub fn new(request: &ScriptRequest, max_output_bytes: u64) -> Self {
+    pub fn new(request: &ScriptRequest, caps: Caps) -> Self {
         Self {
             script: request.script.clone(),
             input: request.input_text(),
             timeout_ms: u64::from(request.timeout_seconds) * 1000,
-            max_output_bytes,
+            max_output_bytes: caps.output_bytes,
+            max_files_bytes: caps.files_bytes,
+        }
+    }
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self {
+            output_bytes: MAX_OUTPUT_BYTES,
+            files_bytes: MAX_FILES_BYTES,
         }
     }
 }
 
 impl Message<'_> {
-    /// The bytes of this message.
+    /// Appends the bytes of this message.
     ///
     /// # Errors
-    /// When the payload cannot be written as JSON.
-    pub fn encode(self) -> Result<Bytes, serde_json::Error> {
-        let mut bytes = vec![0; HEADER];
-        bytes[HEADER - 1] = match self {
-            Self::Hello => HELLO,
-            Self::Run(run) => {
-                serde_json::to_writer(&mut bytes, run)?;
-                RUN
-            }
-            Self::Ack => ACK,
+    /// When the payload cannot be written as JSON, or is longer than a header can say.
+    pub fn encode(self, bytes: &mut BytesMut) -> io::Result<()> {
+        let (kind, payload) = match self {
+            Self::Hello(hello) => (HELLO, Cow::Owned(serde_json::to_vec(&hello)?)),
+            Self::Layer(piece) => (LAYER, Cow::Borrowed(piece)),
+            Self::Input(piece) => (INPUT, Cow::Borrowed(piece)),
+            Self::Run(run) => (RUN, Cow::Owned(serde_json::to_vec(run)?)),
+            Self::Ack => (ACK, Cow::default()),
         };
-        let length = u32::try_from(bytes.len() - HEADER).unwrap_or(u32::MAX);
-        bytes[..HEADER - 1].copy_from_slice(&length.to_be_bytes());
-        Ok(bytes.into())
+        bytes.put_u32(u32::try_from(payload.len()).map_err(io::Error::other)?);
+        bytes.put_u8(kind);
+        bytes.put_slice(&payload);
+        Ok(())
     }
 }
 
@@ -182,7 +270,7 @@ impl Decoder {
         if length > MAX_PAYLOAD {
             return Err(FrameError::TooLong { length });
         }
-        if !(READY..=EXIT).contains(&kind) {
+        if !(READY..=LAYER_DONE).contains(&kind) {
             return Err(FrameError::UnknownType { kind });
         }
         if self.buffer.len() < HEADER + length {
@@ -201,6 +289,10 @@ fn parse(kind: u8, payload: Bytes) -> Result<Frame, serde_json::Error> {
     struct Refused {
         reason: String,
     }
+    #[derive(Deserialize)]
+    struct File {
+        name: String,
+    }
     Ok(match kind {
         READY => Frame::Ready(serde_json::from_slice(&payload)?),
         REFUSED => Frame::Refused {
@@ -208,6 +300,11 @@ fn parse(kind: u8, payload: Bytes) -> Result<Frame, serde_json::Error> {
         },
         STDOUT => Frame::Stdout(payload),
         STDERR => Frame::Stderr(payload),
-        _ => Frame::Exit(serde_json::from_slice(&payload)?),
+        FILE => Frame::File {
+            name: serde_json::from_slice::<File>(&payload)?.name,
+        },
+        FILE_DATA => Frame::FileData(payload),
+        EXIT => Frame::Exit(serde_json::from_slice(&payload)?),
+        _ => Frame::LayerDone(serde_json::from_slice(&payload)?),
     })
 }

@@ -1,56 +1,96 @@
-//! T17: the pod as the API server gets it, beside a golden file. `UPDATE=1` rewrites it.
+//! T17: the pods as the API server gets them, beside golden files. They are the chart's: its admission policy lets in these
+//! pods and no others. `UPDATE=1` rewrites them.
 
-use std::{env, fs, path::Path};
+use std::{env, error::Error, fs, path::Path};
 
-use rockbot_sandbox::{PodSettings, Seccomp, labels, parked_pod, selector};
+use k8s_openapi::api::core::v1::Pod;
+use rockbot_sandbox::{
+    InstallerPodSettings, PodSettings, Shape, SupervisorSettings, installer_pod, labels, parked_pod, selector,
+};
 
-fn settings(seccomp: Seccomp) -> PodSettings<'static> {
-    PodSettings {
+#[test]
+fn t17_the_pod_and_its_supervisor_are_the_ones_that_the_chart_lets_in() {
+    let pod = parked_pod(&PodSettings {
         name: "script-0123456789abcdef",
-        image: "registry.example/python:3.12-slim",
         instance: "rockbot-scripts-manager-5d8f-x2x9z",
         user_id: 123_456_789,
-        seccomp,
-    }
+        shape: &Shape::new("registry.example/python:3.12-slim"),
+        supervisor: &SupervisorSettings::default(),
+    });
+    golden_pod(pod, "script-pod.yaml", "supervisor.py").unwrap();
 }
 
 #[test]
-fn t17_the_pod_is_the_golden_one() {
-    let mut pod = parked_pod(&settings(Seccomp::On));
-    let command = pod.spec.as_mut().unwrap().containers[0].command.as_mut().unwrap();
-    let source = std::mem::replace(&mut command[5], "<the supervisor's source>".into());
-    // The kubelet expands `$(NAME)` and `$$` in commands, and Linux takes no argument beyond 128 KiB.
-    assert!(!source.contains('$') && source.len() < 64 << 10);
-    let yaml = serde_yaml::to_string(&pod).unwrap();
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pod.yaml");
+fn t17_the_installer_and_its_program_are_the_ones_that_the_chart_lets_in() {
+    let pod = installer_pod(&InstallerPodSettings {
+        name: "packages-0123456789abcdef",
+        instance: "rockbot-scripts-manager-5d8f-x2x9z",
+        user_id: 123_456_789,
+        shape: &Shape::new("registry.example/python:3.12-slim"),
+    });
+    golden_pod(pod, "installer-pod.yaml", "installer.py").unwrap();
+}
+
+/// The pod in one file, the program of its command in another.
+fn golden_pod(mut pod: Pod, file: &str, program: &str) -> Result<(), Box<dyn Error>> {
+    let command = pod.spec.as_mut().and_then(|spec| spec.containers[0].command.as_mut());
+    let source = command
+        .into_iter()
+        .flatten()
+        .find(|argument| argument.contains('\n'))
+        .ok_or("no program")?;
+    let source = std::mem::replace(source, format!("<{program}>"));
+    // The kubelet expands `$(NAME)` and `$$` in commands, and Linux takes no argument beyond 128 KiB. The policy quotes the
+    // source with three apostrophes, and the API server compiles no expression beyond 100,000 characters.
+    assert!(!source.contains('$') && !source.contains("'''") && source.len() < 64 << 10);
+    assert!(source.ends_with('\n') && !source.contains(['\r', '\t']));
+    golden(program, &source)?;
+    golden(file, &serde_yaml::to_string(&pod)?)
+}
+
+fn golden(file: &str, text: &str) -> Result<(), Box<dyn Error>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../helm/rockbot/generated")
+        .join(file);
     if env::var_os("UPDATE").is_some() {
-        fs::write(&golden, &yaml).unwrap();
+        fs::write(&path, text)?;
     }
+    assert!(
+        fs::read_to_string(&path)? == text,
+        "helm/rockbot/generated/{file} differs; `make crds` rewrites it, `git diff` shows what changed"
+    );
+    Ok(())
+}
+
+#[test]
+fn runtime_class_and_user_namespace_are_asked_for_only_when_they_are_wanted() {
+    let spec = |shape: &Shape| {
+        let pod = parked_pod(&PodSettings {
+            name: "script-0123456789abcdef",
+            instance: "manager",
+            user_id: 123_456_789,
+            shape,
+            supervisor: &SupervisorSettings::default(),
+        });
+        pod.spec.unwrap()
+    };
+    let usual = spec(&Shape::new("python"));
+    assert_eq!((usual.runtime_class_name, usual.host_users), (None, None));
+    let walled = spec(&Shape {
+        runtime_class: Some("gvisor".to_owned()),
+        host_users: false,
+        ..Shape::new("python")
+    });
     assert_eq!(
-        fs::read_to_string(&golden).unwrap_or_default(),
-        yaml,
-        "UPDATE=1 cargo test -p rockbot-sandbox rewrites it"
+        (walled.runtime_class_name.as_deref(), walled.host_users),
+        (Some("gvisor"), Some(false))
     );
 }
 
 #[test]
 fn all_script_pods_have_the_same_labels_and_the_selector_finds_them() {
-    let pod = parked_pod(&settings(Seccomp::On));
-    assert_eq!(pod.metadata.labels, Some(labels()));
     for term in selector().split(',') {
         let (key, value) = term.split_once('=').unwrap();
         assert_eq!(labels()[key], value);
     }
-}
-
-#[test]
-fn the_filter_is_off_only_when_the_manager_was_told_so() {
-    let command = |seccomp| {
-        parked_pod(&settings(seccomp)).spec.unwrap().containers[0]
-            .command
-            .clone()
-            .unwrap()
-    };
-    assert_eq!(command(Seccomp::On)[6..], ["pod"]);
-    assert_eq!(command(Seccomp::Off)[6..], ["pod", "no-seccomp"]);
 }

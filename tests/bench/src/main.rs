@@ -4,31 +4,47 @@
 //! most of what it measures.
 
 mod agent;
+mod cold;
+mod load;
+mod local;
+mod manager;
 mod memory;
 mod pods;
+mod progress;
+mod python;
 mod report;
-mod scripts;
 mod stats;
+mod warm;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
 use rockbot_e2e::{
-    Cluster,
+    Cluster, Namespace,
     cluster::AGENT,
     fixtures::{model_url, scripted_agent, start_model},
     in_namespace, release,
 };
 
-use report::Report;
+use python::Python;
+use report::{Format, Report};
+
+/// Parked pods of the measurements that need many.
+const MANY_PODS: usize = 20;
 
 /// How thorough a run is.
 #[derive(Clone, Copy, Debug, Parser)]
 struct Effort {
-    /// Warm scripts, one a second.
+    /// Warm scripts one at a time, and half as many by the agent's tool.
     #[arg(long, default_value_t = 60)]
     warm: usize,
+    /// Warm scripts right behind each other.
+    #[arg(long, default_value_t = 30)]
+    row: usize,
+    /// Rounds of scripts at the same time, for 1, 2, 4 and 8 of them.
+    #[arg(long, default_value_t = 6)]
+    rounds: usize,
     /// Cold scripts, and bare pods beside them.
     #[arg(long, default_value_t = 10)]
     cold: usize,
@@ -38,6 +54,12 @@ struct Effort {
     /// Seconds of the sustained load, after half as many that are not counted.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// Scripts with nonces that are sent as fast as they go.
+    #[arg(long, default_value_t = 100)]
+    runs: usize,
+    /// Scripts of the local sandbox.
+    #[arg(long, default_value_t = 300)]
+    local_runs: usize,
 }
 
 /// Measures RockBot on the cluster that it is installed on.
@@ -46,6 +68,9 @@ struct Effort {
 struct Args {
     #[command(flatten)]
     effort: Effort,
+    /// How the report is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    output: Format,
     /// Directory that the JSON report is written to.
     #[arg(long, default_value = "bench-results")]
     out: PathBuf,
@@ -53,7 +78,7 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Args { effort, out } = Args::parse();
+    let Args { effort, output, out } = Args::parse();
     let cluster = Cluster::connect().await?;
     let now = chrono::Utc::now();
     let mut report = Report {
@@ -61,28 +86,45 @@ async fn main() -> Result<()> {
         machine: machine(),
         ..Report::default()
     };
-
-    in_namespace("bench", async |ns| {
-        start_model(ns).await?;
-        ns.apply(&scripted_agent("bench", &model_url(ns, "echo"))).await?;
-        ns.ready(AGENT, "bench").await?;
-        memory::measure(ns, &mut report).await?;
-        agent::measure(ns, effort.answers, &mut report).await?;
-        scripts::measure_warm(ns, effort.warm, &mut report).await?;
-        let shape = pods::like_a_script(ns).await?;
-        scripts::measure_sustained(ns, &shape, effort.seconds, &mut report).await?;
-        release::deploy(&cluster, "upgrade", &["--set", "scriptsManager.poolSize=0"]).await?;
-        let cold = scripts::measure_cold(ns, &shape, effort.cold, &mut report).await;
-        release::deploy(&cluster, "upgrade", &[]).await?;
-        cold
-    })
-    .await?;
-
-    println!("{}", report.table());
+    let measured = in_namespace("bench", async |ns| measure(ns, effort, &mut report).await).await;
+    release::deploy(&cluster, "upgrade", &[]).await?;
+    measured?;
+    println!("{}", report.print(output));
     let path = out.join(format!("{}.json", now.format("%Y-%m-%dT%H%M%SZ")));
     report.write(&path)?;
     println!("{}", path.display());
     Ok(())
+}
+
+/// Everything, in an order in which nothing disturbs what comes after it.
+async fn measure(ns: &Namespace, effort: Effort, report: &mut Report) -> Result<()> {
+    let python = Python::find().await?;
+    start_model(ns).await?;
+    ns.apply(&scripted_agent("bench", &model_url(ns, "echo"))).await?;
+    ns.ready(AGENT, "bench").await?;
+    memory::measure(ns, report).await?;
+    agent::measure(ns, effort.answers, report).await?;
+    warm::measure_alone(ns, &python, effort.warm, report).await?;
+    warm::measure_in_a_row(ns, &python, effort.row, report).await?;
+    let shape = pods::like_a_script(ns).await?;
+    load::measure_sustained(ns, &shape, effort.seconds, report).await?;
+    load::soak(ns, effort.runs, report).await?;
+
+    deploy_with_pool(ns, MANY_PODS).await?;
+    memory::measure_parked(ns, MANY_PODS, report).await?;
+    load::measure_parallel(ns, effort.rounds, report).await?;
+
+    deploy_with_pool(ns, 0).await?;
+    cold::measure(ns, &shape, effort.cold, report).await?;
+    local::measure(ns, effort.local_runs, report).await
+}
+
+/// Keeps `pods` parked, whatever happens, and lets one agent use them all at once.
+async fn deploy_with_pool(ns: &Namespace, pods: usize) -> Result<()> {
+    let values = format!(
+        "scriptsManager.pool.min={pods},scriptsManager.pool.max={pods},scriptsManager.maxConcurrentPerAgent=16"
+    );
+    release::deploy(&ns.cluster, "upgrade", &["--set", &values]).await
 }
 
 /// What a reader has to know of the machine.

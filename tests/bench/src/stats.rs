@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Milliseconds of one thing, measured many times.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples(Vec<f64>);
 
 /// What a table shows of [`Samples`], in milliseconds.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Summary {
     /// How many.
     pub(crate) n: usize,
@@ -25,6 +25,11 @@ impl Samples {
     /// Adds one.
     pub(crate) fn push(&mut self, sample: Duration) {
         self.0.push(milliseconds(sample));
+    }
+
+    /// Adds one, in milliseconds.
+    pub(crate) fn push_ms(&mut self, sample: f64) {
+        self.0.push(sample);
     }
 
     /// Adds what `one` took longer than `other`, which may be less than nothing.

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::{
     Metadata, Resource,
     api::{
+        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
         apps::v1::Deployment,
         core::v1::{LimitRange, Namespace, PodTemplateSpec, ResourceQuota, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
@@ -92,6 +93,8 @@ impl Manifest {
             "RoleBinding" => self.read::<RoleBinding>().map(drop),
             "Service" => self.read::<Service>().map(drop),
             "ServiceAccount" => self.read::<ServiceAccount>().map(drop),
+            "ValidatingAdmissionPolicy" => self.read::<ValidatingAdmissionPolicy>().map(drop),
+            "ValidatingAdmissionPolicyBinding" => self.read::<ValidatingAdmissionPolicyBinding>().map(drop),
             // Prometheus operator's kind: no type of Kubernetes itself.
             "ServiceMonitor" => Ok(()),
             _ => bail!("{}: an unexpected kind; if the chart needs it, add it here", self.id()),

@@ -1,9 +1,10 @@
-//! The official OpenAI SDK for Python, in a virtual environment of pinned packages that is kept between runs.
+//! The official SDKs of model providers for Python, in a virtual environment of pinned packages that is kept between runs.
 
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
+use tokio::process::Command;
 
 use crate::{process, settings::Settings};
 
@@ -16,18 +17,30 @@ const TEST_DEADLINE: Duration = Duration::from_secs(180);
 /// # Errors
 /// When a test of it fails; the message carries what unittest printed.
 pub async fn run_sdk_tests(settings: &Settings, base_url: &str, agent: &str) -> Result<Vec<String>> {
-    let python = virtual_environment(settings).await?;
     let report = tempfile::NamedTempFile::new()?;
-    let mut command = process::command(&python);
-    command
-        .arg(folder(settings).join("sdk_test.py"))
-        .env("ROCKBOT_URL", base_url)
-        .env("ROCKBOT_AGENT", agent)
-        .env("ROCKBOT_REPORT", report.path())
-        .env("NO_PROXY", "127.0.0.1");
+    let mut command = test(settings, "sdk_test.py", base_url).await?;
+    command.env("ROCKBOT_AGENT", agent).env("ROCKBOT_REPORT", report.path());
     process::check(command, "", TEST_DEADLINE).await?;
     let names = std::fs::read_to_string(report.path())?;
     Ok(names.lines().map(str::to_owned).collect())
+}
+
+/// Runs `python/wires_test.py` against a scripted model.
+///
+/// # Errors
+/// When a test of it fails; the message carries what unittest printed.
+pub async fn run_wires_tests(settings: &Settings, url: &str) -> Result<()> {
+    process::check(test(settings, "wires_test.py", url).await?, "", TEST_DEADLINE).await?;
+    Ok(())
+}
+
+async fn test(settings: &Settings, file: &str, url: &str) -> Result<Command> {
+    let mut command = process::command(&virtual_environment(settings).await?);
+    command
+        .arg(folder(settings).join(file))
+        .env("ROCKBOT_URL", url)
+        .env("NO_PROXY", "127.0.0.1");
+    Ok(command)
 }
 
 /// The interpreter of the virtual environment for the present requirements; made the first time.

@@ -54,7 +54,7 @@ impl Service {
         let mut kubectl = cluster.kubectl();
         kubectl.args(["--namespace", namespace]);
         let (forward, address) = port_forward(kubectl, &format!("svc/{name}"), 8080).await?;
-        let http = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
+        let http = Client::builder().no_proxy().timeout(Duration::from_secs(180)).build()?;
         Ok(Self {
             _forward: forward,
             http,

@@ -35,13 +35,15 @@ pub async fn eventually<T>(
     mut attempt: impl AsyncFnMut() -> Result<Seen<T>>,
 ) -> Result<T> {
     let end = Instant::now() + deadline;
+    let mut seen = "the first attempt did not end in time".to_owned();
     loop {
-        let seen = match tokio::time::timeout_at(end, attempt()).await {
+        match tokio::time::timeout_at(end, attempt()).await {
             Ok(Ok(Seen::Done(value))) => return Ok(value),
-            Ok(Ok(Seen::NotYet(seen))) => seen,
-            Ok(Err(error)) => format!("{error:#}"),
-            Err(_) => "the last attempt did not end in time".to_owned(),
-        };
+            Ok(Ok(Seen::NotYet(instead))) => seen = instead,
+            Ok(Err(error)) => seen = format!("{error:#}"),
+            // What was seen before says more.
+            Err(_) => {}
+        }
         if Instant::now() >= end {
             bail!("{what}: not within {} s; last seen: {seen}", deadline.as_secs_f32());
         }

@@ -42,6 +42,13 @@ async fn t16_the_official_sdk_has_python_run() -> Result<()> {
 }
 
 #[tokio::test]
+async fn s14_the_scripted_model_says_what_the_sdks_of_three_providers_expect() -> Result<()> {
+    let settings = Settings::read()?;
+    let (_model, address) = model(&settings).await?;
+    sdk::run_wires_tests(&settings, &format!("http://{address}")).await
+}
+
+#[tokio::test]
 async fn k5_an_edited_manifest_is_picked_up() -> Result<()> {
     let settings = Settings::read()?;
     let mut file = tempfile::Builder::new().suffix(".yaml").tempfile()?;

@@ -1,4 +1,4 @@
-//! K3: an upgrade keeps agents answering, and an uninstall leaves nothing but what the README says.
+//! K3: an upgrade keeps agents answering and scripts running, and an uninstall leaves nothing but what the README says.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 use rockbot_e2e::{
-    Cluster, Namespace,
+    Cluster, Namespace, chat,
     cluster::AGENT,
     eventually,
     fixtures::{demo_agent, python_pod, start_pod},
@@ -27,15 +27,19 @@ async fn k3_an_upgrade_keeps_agents_answering_and_an_uninstall_leaves_nothing() 
     in_namespace("upgrade", async |ns| {
         ns.apply(&demo_agent("steady")).await?;
         ns.ready(AGENT, "steady").await?;
-        let client = start_client(ns).await?;
+        start_client(ns, &CHATS).await?;
+        start_client(ns, &SCRIPTS).await?;
         let before = pods_of(ns, "agent-steady").await?;
-        // A changed annotation rolls both services; a changed image rolls every agent.
+        // A changed annotation rolls both services; a changed image rolls every agent. Other limits are another pod for
+        // the admission policy: between its change and the new manager the old one can make none.
         let tag = second_tag(&ns.cluster).await?;
         let values = [
             "--set",
             "operator.podAnnotations.upgraded=yes",
             "--set",
             "scriptsManager.podAnnotations.upgraded=yes",
+            "--set",
+            "scripts.resources.limits.memory=320Mi",
         ];
         let agent_image = format!("agent.image.tag={tag}");
         release::deploy(
@@ -58,46 +62,67 @@ async fn k3_an_upgrade_keeps_agents_answering_and_an_uninstall_leaves_nothing() 
         .await?;
         ns.ready(AGENT, "steady").await?;
         tokio::time::sleep(Duration::from_secs(2)).await;
-        answered_always(&client).await?;
+        answered_always(ns, &CHATS).await?;
+        answered_always(ns, &SCRIPTS).await?;
+        ns.kubectl(&["delete", "pod", SCRIPTS.name]).await?;
         uninstall_leaves_nothing(ns).await?;
-        agents_outlive_it(ns, &client).await
+        agents_outlive_it(ns).await
     })
     .await
 }
 
 /// A pod that asks the agent over and over, through its Service.
-async fn start_client(ns: &Namespace) -> Result<(kube::Api<Pod>, String)> {
+struct Client {
+    name: &'static str,
+    prompt: &'static str,
+    /// What every answer has in it.
+    expect: &'static str,
+    /// Seconds between an answer and the next request.
+    pause: &'static str,
+    /// Fewer answers tell nothing.
+    enough: usize,
+}
+
+const CHATS: Client = Client {
+    name: "chats",
+    prompt: "hello",
+    expect: "chat.completion",
+    pause: "0.05",
+    enough: 50,
+};
+const SCRIPTS: Client = Client {
+    name: "scripts",
+    prompt: "run this:\n```python\nprint(6*7)\n```",
+    expect: "42",
+    pause: "1",
+    enough: 5,
+};
+
+async fn start_client(ns: &Namespace, client: &Client) -> Result<()> {
     let url = format!("http://agent-steady.{}.svc:8080/steady/chat/completions", ns.name);
     let env = [
         ("URL", url),
-        ("BODY", r#"{"messages":[{"role":"user","content":"hello"}]}"#.to_owned()),
-        ("EXPECT", "chat.completion".to_owned()),
+        ("BODY", chat::user(client.prompt).to_string()),
+        ("EXPECT", client.expect.to_owned()),
+        ("PAUSE", client.pause.to_owned()),
     ];
     let source = include_str!("../python/steady_client.py");
-    start_pod(
-        ns,
-        &python_pod("client", &std::collections::BTreeMap::new(), source, &env)?,
-        "ok",
-    )
-    .await?;
-    Ok((ns.api(), "client".to_owned()))
+    let pod = python_pod(client.name, &std::collections::BTreeMap::new(), source, &env)?;
+    start_pod(ns, &pod, "ok").await.map(drop)
 }
 
-async fn answered_always((pods, name): &(kube::Api<Pod>, String)) -> Result<()> {
-    let log = pods.logs(name, &LogParams::default()).await?;
+async fn answered_always(ns: &Namespace, client: &Client) -> Result<()> {
+    let log = ns.api::<Pod>().logs(client.name, &LogParams::default()).await?;
     let failures: Vec<_> = log.lines().filter(|line| *line != "ok").collect();
+    let all = log.lines().count();
+    let name = client.name;
     ensure!(
         failures.is_empty(),
-        "{} of {} requests failed: {failures:#?}",
-        failures.len(),
-        log.lines().count()
+        "{name}: {} of {all} requests failed: {failures:#?}",
+        failures.len()
     );
-    ensure!(
-        log.lines().count() > 50,
-        "too few requests to tell: {}",
-        log.lines().count()
-    );
-    println!("{} requests so far, none failed", log.lines().count());
+    ensure!(all > client.enough, "{name}: too few requests to tell: {all}");
+    println!("{name}: {all} requests so far, none failed");
     Ok(())
 }
 
@@ -144,8 +169,8 @@ async fn uninstall_leaves_nothing(ns: &Namespace) -> Result<()> {
 }
 
 /// People's agents stay and go on answering, until they are deleted.
-async fn agents_outlive_it(ns: &Namespace, client: &(kube::Api<Pod>, String)) -> Result<()> {
-    answered_always(client).await?;
+async fn agents_outlive_it(ns: &Namespace) -> Result<()> {
+    answered_always(ns, &CHATS).await?;
     ns.kubectl(&["delete", "agent", "steady"]).await?;
     ns.gone::<Pod>("pod", "app.kubernetes.io/component=agent").await?;
     ns.cluster

@@ -1,7 +1,9 @@
-//! A scripted model provider: OpenAI's chat completions as the wire has them, saying what a test tells it to say.
+//! A scripted model provider: OpenAI's chat completions, Anthropic's Messages and Gemini's `streamGenerateContent` as the
+//! wires have them, saying what a test tells it to say.
 //!
-//! The base URL chooses a scenario: `http://HOST/{scenario}/v1`. The [`builtin`] ones decide from the messages alone, so
-//! that tests that run side by side do not meet. `POST /script` uploads another, whose steps answer one request each:
+//! The base URL chooses a scenario: `http://HOST/{scenario}/v1`, and for Gemini `http://HOST/{scenario}/v1beta`. The
+//! [`builtin`] ones decide from the messages alone, so that tests that run side by side do not meet. `POST /script` uploads
+//! another, whose steps answer one request each, on whatever wire it comes:
 //!
 //! ```json
 //! { "name": "weather", "steps": [
@@ -55,9 +57,14 @@ impl FakeModel {
         })
     }
 
-    /// What an agent's `baseUrl` must be to get `scenario`.
+    /// What an agent's `baseUrl` must be to get `scenario` from OpenAI or Anthropic.
     pub fn base_url(&self, scenario: &str) -> String {
-        format!("http://{}/{scenario}/v1", self.address)
+        format!("{}/v1", self.root(scenario))
+    }
+
+    /// The part of the URLs of `scenario` that all wires share: each adds its version.
+    pub fn root(&self, scenario: &str) -> String {
+        format!("http://{}/{scenario}", self.address)
     }
 
     /// Sets the steps of `scenario` and returns its base URL.

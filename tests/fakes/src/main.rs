@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use tokio::net::TcpListener;
 
-/// A scripted model provider: OpenAI's chat completions at `/{scenario}/v1`.
+/// A scripted model provider: OpenAI's and Anthropic's wires at `/{scenario}/v1`, Gemini's at `/{scenario}/v1beta`.
 #[derive(Debug, Parser)]
 #[command(name = "rockbot-fake-model", version)]
 struct Args {

@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, Path, State},
+    extract::{DefaultBodyLimit, Path, Query, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -18,14 +18,14 @@ use axum::{
 };
 use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::{
     builtin,
     recorder::{Recorded, Watch},
     step::{Refusal, Step},
-    wire,
+    wire::{self, Wire},
 };
 
 /// Requests that are remembered of one scenario.
@@ -71,8 +71,8 @@ impl Provider {
     }
 
     /// The next uploaded step, or what a built-in scenario answers.
-    fn step(&self, name: &str, recorded: Recorded) -> Option<Step> {
-        let builtin = builtin::answer(name, &recorded.body);
+    fn step(&self, name: &str, chat: &Value, recorded: Recorded) -> Option<Step> {
+        let builtin = builtin::answer(name, chat);
         let mut scenarios = self.lock();
         let scenario = match builtin {
             Some(_) => scenarios.entry(name.to_owned()).or_default(),
@@ -109,7 +109,10 @@ pub(crate) fn router(provider: Provider) -> Router {
     Router::new()
         .route("/script", post(upload))
         .route("/{scenario}/requests", get(requests))
-        .route("/{scenario}/v1/chat/completions", post(complete))
+        .route("/{scenario}/v1/chat/completions", post(chat_completions))
+        .route("/{scenario}/v1/messages", post(messages))
+        .route("/{scenario}/v1/models/{call}", post(generate_content))
+        .route("/{scenario}/v1beta/models/{call}", post(generate_content))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(provider)
 }
@@ -123,37 +126,83 @@ async fn requests(State(provider): State<Provider>, Path(scenario): Path<String>
     Json(provider.requests(&scenario))
 }
 
-async fn complete(
-    State(provider): State<Provider>,
+async fn chat_completions(
+    provider: State<Provider>,
     Path(scenario): Path<String>,
     headers: HeaderMap,
-    Json(request): Json<Value>,
+    body: Json<Value>,
 ) -> Response {
-    if let Some(refusal) = check_key(&headers) {
-        return refuse(refusal);
+    let model = body["model"].as_str().unwrap_or_default().to_owned();
+    answer(&provider, Wire::OpenAi, &scenario, &model, &headers, &body).await
+}
+
+async fn messages(
+    provider: State<Provider>,
+    Path(scenario): Path<String>,
+    headers: HeaderMap,
+    body: Json<Value>,
+) -> Response {
+    let model = body["model"].as_str().unwrap_or_default().to_owned();
+    answer(&provider, Wire::Anthropic, &scenario, &model, &headers, &body).await
+}
+
+async fn generate_content(
+    provider: State<Provider>,
+    Path((scenario, call)): Path<(String, String)>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+    body: Json<Value>,
+) -> Response {
+    match call.split_once(':') {
+        Some((model, "streamGenerateContent")) if query.get("alt").is_some_and(|alt| alt == "sse") => {
+            answer(&provider, Wire::Gemini, &scenario, model, &headers, &body).await
+        }
+        _ => refuse(
+            Wire::Gemini,
+            Refusal::new(404, "this provider knows streamGenerateContent?alt=sse alone"),
+        ),
     }
-    if request["stream"] != true {
-        return refuse(error(
-            400,
-            "invalid_request_error",
-            None,
-            "this provider streams only: send \"stream\": true",
-        ));
+}
+
+async fn answer(
+    provider: &Provider,
+    wire: Wire,
+    scenario: &str,
+    model: &str,
+    headers: &HeaderMap,
+    request: &Value,
+) -> Response {
+    if let Some(message) = check_key(wire.key(headers)) {
+        return refuse(wire, Refusal::new(401, message));
     }
-    let recorded = Recorded::new(&headers, request.clone());
+    if let Some(complaint) = wire.complaint(headers, request) {
+        return refuse(wire, Refusal::new(400, &complaint));
+    }
+    let recorded = Recorded::new(headers, request.clone());
     let watch = recorded.watch();
-    let Some(step) = provider.step(&scenario, recorded) else {
+    let chat = wire.chat(request);
+    let Some(step) = provider.step(scenario, &chat, recorded) else {
         let message = format!("the scenario {scenario:?} does not exist or has no further step");
-        return refuse(error(500, "server_error", None, &message));
+        return refuse(wire, Refusal::new(500, &message));
     };
     pause(step.delay_ms).await;
     if let Some(refusal) = step.error {
         watch.sent();
-        return refuse(refusal);
+        return refuse(wire, refusal);
     }
-    let bytes = pieces(wire::events(&step, &request), step.piece_bytes);
-    let body = Body::from_stream(written(bytes, step.pause_ms, step.cut_after_bytes, watch));
-    ([(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")], body).into_response()
+    let answer = wire::Answer {
+        step: &step,
+        request,
+        chat: &chat,
+        model,
+    };
+    let bytes = pieces(wire.events(&answer), step.piece_bytes);
+    let body = Body::from_stream(written(bytes, &step, watch));
+    let content_type = step
+        .content_type
+        .as_deref()
+        .unwrap_or("text/event-stream; charset=utf-8");
+    ([(header::CONTENT_TYPE, content_type.to_owned())], body).into_response()
 }
 
 /// The events as they are, or all of their bytes in pieces of one size.
@@ -170,22 +219,16 @@ fn pieces(events: Vec<String>, size: Option<usize>) -> Vec<Bytes> {
 }
 
 /// Writes piece by piece. An error of the stream breaks the connection, which is how an answer is cut.
-fn written(
-    pieces: Vec<Bytes>,
-    pause_ms: u64,
-    cut_after: Option<usize>,
-    watch: Watch,
-) -> impl Stream<Item = Result<Bytes, io::Error>> {
-    let mut left = cut_after;
+fn written(pieces: Vec<Bytes>, step: &Step, watch: Watch) -> impl Stream<Item = Result<Bytes, io::Error>> + use<> {
+    let (silent_ms, pause_ms) = (step.silent_ms, step.pause_ms);
+    let mut left = step.cut_after_bytes;
     let pieces = stream::iter(pieces).enumerate().then(move |(index, mut piece)| {
         let rest = left.map(|left| left.saturating_sub(piece.len()));
         let cut = left.is_some_and(|left| piece.len() >= left);
         piece.truncate(left.unwrap_or(usize::MAX));
         left = rest;
         async move {
-            if index > 0 {
-                pause(pause_ms).await;
-            }
+            pause(if index == 0 { silent_ms } else { pause_ms }).await;
             (piece, cut)
         }
     });
@@ -215,32 +258,23 @@ async fn pause(milliseconds: u64) {
     }
 }
 
-fn check_key(headers: &HeaderMap) -> Option<Refusal> {
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let refuse = |message: &str| Some(error(401, "invalid_request_error", Some("invalid_api_key"), message));
-    match authorization.and_then(|value| value.strip_prefix("Bearer ")) {
-        None => refuse("You didn't provide an API key."),
-        Some("sk-wrong") => refuse("Incorrect API key provided: sk-wr**g."),
+fn check_key(key: Option<&str>) -> Option<&'static str> {
+    match key {
+        None => Some("You didn't provide an API key."),
+        Some("sk-wrong") => Some("Incorrect API key provided: sk-wr**g."),
         Some(_) => None,
     }
 }
 
-fn error(status: u16, kind: &str, code: Option<&str>, message: &str) -> Refusal {
-    let body = json!({ "error": { "message": message, "type": kind, "param": null, "code": code } });
-    Refusal {
-        status,
-        body: Some(body),
-        retry_after: None,
-    }
-}
-
-fn refuse(refusal: Refusal) -> Response {
+fn refuse(wire: Wire, refusal: Refusal) -> Response {
     let Refusal {
         status,
+        message,
         body,
         retry_after,
     } = refusal;
-    let body = body.or_else(|| error(status, "server_error", None, &format!("HTTP {status}")).body);
+    let message = message.unwrap_or_else(|| format!("HTTP {status}"));
+    let body = body.unwrap_or_else(|| wire.error(status, &message));
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, Json(body)).into_response();
     response

@@ -13,9 +13,9 @@ pub struct Step {
     pub reasoning: Option<String>,
     /// Calls, each cut into fragments.
     pub calls: Vec<Call>,
-    /// Further fields of a delta of their own.
+    /// Further fields of a delta of their own; of OpenAI's wire alone.
     pub extra: Map<String, Value>,
-    /// Why the answer ends; by default what the content implies.
+    /// Why the answer ends, in the wire's own words; by default what the content implies.
     pub finish_reason: Option<String>,
     /// Refuse the request instead.
     pub error: Option<Refusal>,
@@ -23,8 +23,14 @@ pub struct Step {
     pub raw: Option<String>,
     /// Send this object as an event after the content and end the stream, as providers do that fail on the way.
     pub error_event: Option<Value>,
-    /// Milliseconds before the first byte.
+    /// Content-Type of the answer, where it is not a stream of events.
+    pub content_type: Option<String>,
+    /// Say before each event that the connection lives, where the wire has a word for it: a ping or a comment.
+    pub keep_alive: bool,
+    /// Milliseconds before the head of the response.
     pub delay_ms: u64,
+    /// Milliseconds between that and the first event.
+    pub silent_ms: u64,
     /// Milliseconds before each further event.
     pub pause_ms: u64,
     /// Send the stream in pieces of so many bytes, wherever that cuts.
@@ -55,7 +61,10 @@ pub struct Call {
 pub struct Refusal {
     /// HTTP status.
     pub status: u16,
-    /// Body; by default an error object that names the status.
+    /// What the error object says; by default it names the status.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Body in place of the wire's error object.
     #[serde(default)]
     pub body: Option<Value>,
     /// Value of Retry-After.
@@ -85,10 +94,23 @@ impl Step {
         Self {
             error: Some(Refusal {
                 status,
+                message: None,
                 body: Some(body),
                 retry_after,
             }),
             ..Self::default()
+        }
+    }
+}
+
+impl Refusal {
+    /// Refuses with `status` and the wire's own error object.
+    pub fn new(status: u16, message: &str) -> Self {
+        Self {
+            status,
+            message: Some(message.to_owned()),
+            body: None,
+            retry_after: None,
         }
     }
 }

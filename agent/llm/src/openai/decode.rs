@@ -1,10 +1,15 @@
-//! From the data of one server-sent event to [`Event`]s. Pure: reads no socket.
+//! From the data of one server-sent event to [`Event`]s.
 
-use serde::Deserialize;
+use std::{collections::VecDeque, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
-use super::refusal::{Refusal, classify};
-use crate::{Event, ModelError, ModelErrorKind, ToolCallDelta, Usage};
+use super::refusal;
+use crate::{Event, ModelError, ToolCallDelta, Usage, refusal::Meaning, wire};
 
 /// Reads the chunks of one answer.
 #[derive(Debug, Default)]
@@ -14,76 +19,65 @@ pub(super) struct Decoder {
     done: bool,
 }
 
-impl Decoder {
-    /// The events in the data of one server-sent event.
-    pub(super) fn read(&mut self, data: &str) -> Result<Vec<Event>, ModelError> {
+impl wire::Decode for Decoder {
+    fn read(&mut self, data: &str, events: &mut VecDeque<Event>) -> Result<(), ModelError> {
         if data.trim() == "[DONE]" {
             self.done = true;
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let chunk: Chunk = serde_json::from_str(data).map_err(|error| {
-            ModelError::new(
-                ModelErrorKind::BadResponse,
-                format!("the model provider sent no valid chunk: {error}"),
-            )
-        })?;
+        let chunk: Chunk = serde_json::from_str(data).map_err(|error| wire::garbage(&error))?;
         if let Some(error) = chunk.error {
             return Err(mid_stream(&error));
         }
-        let mut events = Vec::new();
         for choice in chunk.choices {
-            self.choice(choice, &mut events);
+            self.choice(choice, events);
         }
         events.extend(chunk.usage.map(Event::Usage));
-        Ok(events)
+        Ok(())
     }
 
-    /// Whether the provider has said that nothing follows.
-    pub(super) fn is_done(&self) -> bool {
+    fn is_done(&self) -> bool {
         self.done
     }
 
-    /// Checks that the stream may end here. Some providers leave out `[DONE]`, but none the reason of the end.
-    pub(super) fn end(&self) -> Result<(), ModelError> {
-        if self.finished {
-            return Ok(());
-        }
-        Err(ModelError::new(
-            ModelErrorKind::CutStream,
-            "the model provider's answer broke off before its end",
-        ))
+    /// Some servers leave out `[DONE]`, but none the reason of the end.
+    fn end(&mut self, _: &mut VecDeque<Event>) -> Result<(), ModelError> {
+        if self.finished { Ok(()) } else { Err(wire::cut()) }
     }
+}
 
-    fn choice(&mut self, choice: Choice, events: &mut Vec<Event>) {
-        let mut delta = choice.delta.unwrap_or_default();
+impl Decoder {
+    fn choice(&mut self, choice: Choice, events: &mut VecDeque<Event>) {
+        let delta = choice.delta.unwrap_or_default();
         let text = |text: Option<String>| text.filter(|text| !text.is_empty());
         events.extend(delta.role.map(Event::Role));
-        events.extend(text(delta.reasoning_content.or(delta.reasoning)).map(Event::Reasoning));
+        events.extend(text(delta.reasoning).map(Event::Reasoning));
         events.extend(text(delta.content).map(Event::Content));
         for call in delta.tool_calls.into_iter().flatten() {
-            events.push(Event::ToolCall(self.calls.place(call)));
+            events.push_back(Event::ToolCall(self.calls.place(call)));
         }
-        delta.extra.retain(|_, value| !value.is_null());
         if !delta.extra.is_empty() {
-            events.push(Event::Extra(delta.extra));
+            events.push_back(Event::Extra(delta.extra));
         }
         if let Some(reason) = choice.finish_reason {
             self.finished = true;
-            events.push(Event::Finish(reason));
+            events.push_back(Event::Finish(reason));
         }
     }
 }
 
+/// An error in place of a chunk. Some servers put the status that it would have had into its code.
 fn mid_stream(error: &Value) -> ModelError {
     let status = error["code"].as_u64().and_then(|code| u16::try_from(code).ok());
     let status = status.and_then(|code| reqwest::StatusCode::from_u16(code).ok());
-    classify(
-        status.unwrap_or(reqwest::StatusCode::INTERNAL_SERVER_ERROR),
-        &Refusal::of(error),
-    )
+    let mut refusal = refusal(error);
+    if status.is_none() {
+        refusal.meaning.get_or_insert(Meaning::Overloaded);
+    }
+    refusal.into_error(status)
 }
 
-/// Numbers the calls of an answer from 0, also where a provider sends no index or the same for all.
+/// Numbers the calls of an answer from 0, also where a server sends no index or the same for all.
 #[derive(Debug, Default)]
 struct Calls {
     seen: Vec<(Option<u32>, Option<String>)>,
@@ -127,19 +121,14 @@ struct Choice {
     finish_reason: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default)]
 struct Delta {
-    #[serde(default)]
     role: Option<String>,
-    #[serde(default)]
     content: Option<String>,
-    #[serde(default)]
-    reasoning_content: Option<String>,
-    #[serde(default)]
+    /// `reasoning_content` or `reasoning`; servers that send both say the same in both.
     reasoning: Option<String>,
-    #[serde(default)]
     tool_calls: Option<Vec<CallDelta>>,
-    #[serde(flatten)]
+    /// Every other field that is not null, as it came.
     extra: Map<String, Value>,
 }
 
@@ -159,4 +148,53 @@ struct FunctionDelta {
     name: Option<String>,
     #[serde(default)]
     arguments: Option<String>,
+}
+
+/// By hand, because there is one in every chunk: a derived `flatten` would read all of it into a tree first.
+impl<'de> Deserialize<'de> for Delta {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Delta;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a delta")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<Delta, M::Error> {
+                let mut delta = Delta::default();
+                while let Some(name) = fields.next_key::<Name>()? {
+                    match name {
+                        Name::Role => delta.role = fields.next_value()?,
+                        Name::Content => delta.content = fields.next_value()?,
+                        Name::Reasoning => {
+                            let reasoning: Option<String> = fields.next_value()?;
+                            delta.reasoning = delta.reasoning.or(reasoning);
+                        }
+                        Name::ToolCalls => delta.tool_calls = fields.next_value()?,
+                        Name::Other(name) => match fields.next_value()? {
+                            Value::Null => {}
+                            value => drop(delta.extra.insert(name, value)),
+                        },
+                    }
+                }
+                Ok(delta)
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Name {
+    Role,
+    Content,
+    #[serde(alias = "reasoning_content")]
+    Reasoning,
+    ToolCalls,
+    #[serde(untagged)]
+    Other(String),
 }

@@ -1,225 +1,127 @@
-//! Adapter for OpenAI chat completions, as served by OpenAI, Ollama, vLLM and anything compatible.
-//!
-//! Always asks for a stream. A refused request is asked again a few times while nothing of an answer has arrived; a
-//! stream that breaks is never asked again, because its beginning is already with the client.
+//! The wire of OpenAI's chat completions, as spoken by OpenAI, Azure, Ollama, vLLM, OpenRouter and anything compatible.
 
 mod decode;
-mod events;
-mod refusal;
+mod request;
 
-use std::{path::PathBuf, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use rand::Rng;
-use reqwest::{
-    Client, Response,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
-};
-use rockbot_agent_config::ModelConfig;
-use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
-use tokio::sync::OnceCell;
-use tracing::warn;
+use reqwest::header::{AUTHORIZATION, HeaderName};
+use serde_json::Value;
 use url::Url;
 
-use crate::{EventStream, Model, ModelError, ModelErrorKind, chat::ChatRequest};
+use crate::{
+    ModelError,
+    chat::ChatRequest,
+    refusal::{Meaning, Refusal},
+    wire::{self, Decode, Defaults},
+};
 
 const OPENAI: &str = "https://api.openai.com/v1";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Attempts to have a request accepted, the first included.
-const ATTEMPTS: u32 = 3;
-/// Pause before the second attempt; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// A provider that wants a longer pause is not waited for: the client gets its Retry-After instead.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Where Ollama listens when nothing else is said.
+const OLLAMA: &str = "http://localhost:11434";
 
-/// A model behind the chat completions API.
-pub struct OpenAi {
-    /// Made with the first request: its TLS tables are memory that an idle agent does not need.
-    http: OnceCell<Client>,
-    idle: Duration,
-    endpoint: Url,
-    key_file: Option<PathBuf>,
+/// Chat completions at one URL.
+pub(crate) struct Wire {
+    url: Url,
     defaults: Defaults,
+    dialect: Dialect,
 }
 
-/// What the agent's configuration says where a request says nothing.
-struct Defaults {
-    model: String,
-    temperature: Option<f64>,
-    top_p: Option<f64>,
-    max_tokens: Option<u32>,
+/// What servers do differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    /// OpenAI itself: it renamed `max_tokens`, refuses the old name for new models, and knows no reasoning in messages.
+    OpenAi,
+    /// OpenAI's models in Azure: the same, and the key has a header of its own.
+    Azure,
+    /// Everyone else.
+    Compatible,
 }
 
-impl OpenAi {
-    /// Prepares a client; nothing is sent yet.
-    ///
-    /// # Errors
-    /// When the base URL is no URL.
-    pub fn new(config: &ModelConfig) -> Result<Self, ModelError> {
-        let endpoint = endpoint(config.base_url.as_deref().unwrap_or(OPENAI))?;
-        let defaults = Defaults {
-            model: config.name.clone(),
-            temperature: config.temperature,
-            top_p: config.top_p,
-            max_tokens: config.max_tokens,
-        };
-        Ok(Self {
-            http: OnceCell::new(),
-            idle: Duration::from_secs(config.timeout_seconds.into()),
-            endpoint,
-            key_file: config.api_key_file.clone(),
-            defaults,
-        })
+impl Wire {
+    pub(crate) fn new(base: Option<&str>, defaults: Defaults) -> Result<Self, ModelError> {
+        let mut url = wire::base_url(base.unwrap_or(OPENAI))?;
+        let dialect = dialect(&url);
+        wire::append(&mut url, ["chat", "completions"]);
+        Ok(Self { url, defaults, dialect })
     }
 
-    async fn http(&self) -> Result<&Client, ModelError> {
-        let make = async || {
-            let mut http = Client::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(self.idle)
-                .tcp_nodelay(true);
-            if self.endpoint.scheme() == "http" {
-                // Loading the system's certificates costs megabytes that a plain connection never needs.
-                http = http.tls_certs_only([]);
-            }
-            http.build()
-        };
-        let made = self.http.get_or_try_init(make).await;
-        made.map_err(|error| configuration(format!("cannot set up an HTTP client: {error}")))
-    }
-
-    async fn send(&self, body: Bytes) -> Result<Response, ModelError> {
-        let mut request = self
-            .http()
-            .await?
-            .post(self.endpoint.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .body(body);
-        if let Some(authorization) = self.authorization()? {
-            request = request.header(AUTHORIZATION, authorization);
-        }
-        let response = request.send().await.map_err(refusal::transport)?;
-        if !response.status().is_success() {
-            return Err(refusal::read(response).await);
-        }
-        refusal::check_content_type(&response)?;
-        Ok(response)
-    }
-
-    /// The key is read for every request: the kubelet replaces the file when its Secret changes, and a small file in
-    /// memory is cheaper to read than to watch.
-    fn authorization(&self) -> Result<Option<HeaderValue>, ModelError> {
-        let Some(path) = &self.key_file else { return Ok(None) };
-        let key = std::fs::read_to_string(path)
-            .map(SecretString::from)
-            .map_err(|error| configuration(format!("cannot read the API key file {}: {error}", path.display())))?;
-        let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose_secret().trim())).map_err(|_| {
-            configuration(format!(
-                "{} holds no API key: it must be one line of text",
-                path.display()
-            ))
-        })?;
-        value.set_sensitive(true);
-        Ok(Some(value))
-    }
-
-    fn body(&self, request: &ChatRequest) -> Result<Bytes, ModelError> {
-        let bounded = request.max_tokens.is_some() || request.max_completion_tokens.is_some();
-        let max_tokens = if bounded { None } else { self.defaults.max_tokens };
-        // OpenAI renamed the field and refuses the old name for new models; everyone else knows the old one only.
-        let renamed = self.endpoint.host_str() == Some("api.openai.com");
-        let body = Body {
-            model: &self.defaults.model,
-            stream: true,
-            stream_options: StreamOptions { include_usage: true },
-            temperature: self.defaults.temperature.filter(|_| request.temperature.is_none()),
-            top_p: self.defaults.top_p.filter(|_| request.top_p.is_none()),
-            max_tokens: max_tokens.filter(|_| !renamed),
-            max_completion_tokens: max_tokens.filter(|_| renamed),
-            request,
-        };
-        let body = serde_json::to_vec(&body);
-        body.map(Bytes::from)
-            .map_err(|error| ModelError::new(ModelErrorKind::InvalidRequest, error.to_string()))
+    /// Ollama has this wire below `/v1`; its users know its URL without.
+    pub(crate) fn ollama(base: Option<&str>, defaults: Defaults) -> Result<Self, ModelError> {
+        let mut url = wire::base_url(base.unwrap_or(OLLAMA))?;
+        wire::ensure_version(&mut url, "v1");
+        Self::new(Some(url.as_str()), defaults)
     }
 }
 
-#[async_trait]
-impl Model for OpenAi {
-    async fn stream(&self, request: &ChatRequest) -> Result<EventStream, ModelError> {
-        let body = self.body(request)?;
-        let mut attempt = 1;
-        loop {
-            let error = match self.send(body.clone()).await {
-                Ok(response) => return Ok(events::of(response)),
-                Err(error) => error,
-            };
-            let pause = pause(&error, attempt, rand::rng().random());
-            warn!(attempt, kind = ?error.kind, retry_in = ?pause, "the model provider did not accept a request: {error}");
-            match pause {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(error),
-            }
-            attempt += 1;
+impl wire::Wire for Wire {
+    fn url(&self) -> &Url {
+        &self.url
+    }
+
+    fn key_header(&self) -> (HeaderName, &'static str) {
+        match self.dialect {
+            Dialect::Azure => (HeaderName::from_static("api-key"), ""),
+            Dialect::OpenAi | Dialect::Compatible => (AUTHORIZATION, "Bearer "),
         }
     }
-}
 
-/// What is sent: the client's request under the agent's own model name.
-#[derive(Serialize)]
-struct Body<'a> {
-    model: &'a str,
-    stream: bool,
-    stream_options: StreamOptions,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_completion_tokens: Option<u32>,
-    #[serde(flatten)]
-    request: &'a ChatRequest,
-}
-
-#[derive(Serialize)]
-struct StreamOptions {
-    include_usage: bool,
-}
-
-/// How long to wait before the next attempt, or `None` to give up. `dice` is from 0 to 1.
-fn pause(error: &ModelError, attempt: u32, dice: f64) -> Option<Duration> {
-    if !error.is_transient() || attempt >= ATTEMPTS {
-        return None;
+    fn body(&self, request: &ChatRequest) -> Result<Vec<u8>, ModelError> {
+        let is_openai = self.dialect != Dialect::Compatible;
+        let request = if is_openai {
+            request::without_reasoning(request)
+        } else {
+            Cow::Borrowed(request)
+        };
+        request::body(&request, &self.defaults, is_openai)
     }
-    let pause = FIRST_PAUSE * 2u32.pow(attempt - 1);
-    let pause = error.retry_after.unwrap_or_default() + pause.mul_f64(0.5 + dice / 2.0);
-    (pause <= LONGEST_PAUSE).then_some(pause)
-}
 
-fn endpoint(base: &str) -> Result<Url, ModelError> {
-    let invalid = |reason: &str| {
-        configuration(format!(
-            "baseUrl {base:?}: {reason}; expected is something like https://api.openai.com/v1"
-        ))
-    };
-    let mut url = Url::parse(base).map_err(|error| invalid(&error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(invalid("neither http nor https"));
+    fn decoder(&self) -> Box<dyn Decode> {
+        Box::<decode::Decoder>::default()
     }
-    url.path_segments_mut()
-        .map_err(|()| invalid("it has no path"))?
-        .pop_if_empty()
-        .extend(["chat", "completions"]);
-    Ok(url)
+
+    fn refusal(&self, body: &Value) -> Refusal {
+        // Some servers of open models send the error without the object around it.
+        refusal(if body["error"].is_null() { body } else { &body["error"] })
+    }
 }
 
-fn configuration(message: String) -> ModelError {
-    ModelError::new(ModelErrorKind::Configuration, message)
+fn dialect(url: &Url) -> Dialect {
+    let host = url.host_str().unwrap_or_default();
+    if host == "api.openai.com" {
+        Dialect::OpenAi
+    } else if host.ends_with(".azure.com") || url.query_pairs().any(|(name, _)| name == "api-version") {
+        Dialect::Azure
+    } else {
+        Dialect::Compatible
+    }
 }
 
-#[cfg(test)]
-mod tests;
+/// Reads an error object; some servers give a mere string.
+fn refusal(error: &Value) -> Refusal {
+    if let Value::String(message) = error {
+        return Refusal::new(message, None);
+    }
+    let message = error["message"].as_str().unwrap_or_default();
+    let inner = [&error["innererror"]["code"], &error["code"], &error["type"]];
+    let codes = inner.into_iter().filter_map(Value::as_str);
+    let refusal = Refusal::new(message, codes.filter_map(meaning).next());
+    let seconds = error["metadata"]["retry_after_seconds"].as_f64();
+    Refusal {
+        retry_after: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        ..refusal
+    }
+}
+
+fn meaning(code: &str) -> Option<Meaning> {
+    Some(match code {
+        "invalid_api_key" | "authentication_error" => Meaning::Authentication,
+        "insufficient_quota" | "billing_hard_limit_reached" => Meaning::NoQuota,
+        "context_length_exceeded" | "exceed_context_size_error" => Meaning::Overflow,
+        "content_filter" | "content_policy_violation" | "ResponsibleAIPolicyViolation" => Meaning::Filtered,
+        "model_not_found" | "DeploymentNotFound" => Meaning::NotFound,
+        "rate_limit_exceeded" => Meaning::RateLimited,
+        "server_error" | "overloaded_error" => Meaning::Overloaded,
+        _ => return None,
+    })
+}

@@ -27,7 +27,10 @@ use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument, info, info_span, warn};
 
-use crate::tools::{ToolRegistration, ToolRegistry};
+use crate::{
+    scope::Scope,
+    tools::{ToolRegistration, ToolRegistry},
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The handshake may try the present protocol and fall back to the former one, which takes rmcp up to ten seconds.
@@ -40,23 +43,36 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Keeps servers connected until it is dropped.
 pub(crate) struct Connections {
+    servers: Vec<(String, Arc<Link>)>,
     _stop: DropGuard,
+}
+
+impl Connections {
+    /// Names of the servers without a connection at the moment.
+    pub(crate) fn lost(&self) -> impl Iterator<Item = &str> {
+        let lost = self.servers.iter().filter(|(_, link)| link.peer.load().is_none());
+        lost.map(|(name, _)| name.as_str())
+    }
 }
 
 /// Connects to `servers` in the background and registers their tools in `registry` as they come and go.
 pub(crate) fn connect(servers: &[McpServerConfig], registry: &Arc<ToolRegistry>) -> Connections {
     let stop = CancellationToken::new();
+    let mut links = Vec::with_capacity(servers.len());
     for config in servers {
+        let link = Arc::<Link>::default();
+        links.push((config.name.clone(), Arc::clone(&link)));
         let span = info_span!("mcp", server = config.name);
         let server = Server {
             config: config.clone(),
             registry: Arc::clone(registry),
-            link: Arc::default(),
+            link,
             offered: Vec::new(),
         };
         tokio::spawn(stop.clone().run_until_cancelled_owned(server.run().instrument(span)));
     }
     Connections {
+        servers: links,
         _stop: stop.drop_guard(),
     }
 }
@@ -191,6 +207,7 @@ impl Server {
                 .to_owned(),
             parameters_schema: Value::Object((*tool.input_schema).clone()),
             source: format!("mcp:{}", self.config.name),
+            scope: Scope::default(),
         }
     }
 }

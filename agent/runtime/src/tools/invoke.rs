@@ -1,13 +1,17 @@
 //! The one function through which every call of a tool goes, whoever asks for it.
 
-use std::time::Instant;
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
+use futures::FutureExt;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 use tracing::{Instrument, info_span};
 
-use super::{ToolError, ToolErrorCode, ToolInvokeRequest, ToolInvokeResponse, ToolSet};
-use crate::Metrics;
+use super::{Tool, ToolError, ToolErrorCode, ToolInvokeRequest, ToolInvokeResponse, ToolSet};
+use crate::{
+    Metrics,
+    skills::{HandoffResult, HandoffType},
+};
 
 /// Label of calls whose tool does not exist: a model may invent any number of names.
 const UNKNOWN: &str = "unknown";
@@ -24,7 +28,8 @@ impl Invoker {
         Self { metrics }
     }
 
-    /// Runs one call: finds the tool, checks the arguments, keeps the deadline, records a span and metrics.
+    /// Runs one call: finds the tool, checks the caller's scope and the arguments, keeps the deadline, survives a panic,
+    /// records a span and metrics.
     ///
     /// # Errors
     /// [`ToolError`] with one of the four codes.
@@ -52,7 +57,12 @@ impl Invoker {
 }
 
 async fn attempt(tools: &ToolSet, request: &ToolInvokeRequest) -> Result<ToolInvokeResponse, ToolError> {
-    let tool = tools.get(&request.tool_name).ok_or_else(|| not_found(tools, request))?;
+    // To those who may not use a tool there is none.
+    let admitted = |tool: &&Arc<Tool>| tool.admits(&request.context.scope);
+    let tool = tools
+        .get(&request.tool_name)
+        .filter(admitted)
+        .ok_or_else(|| not_found(tools, request))?;
     let arguments = Value::Object(parse(request)?);
     if let Some(complaint) = tool.complaint(&arguments) {
         return Err(request.error(ToolErrorCode::InvalidArguments, complaint));
@@ -61,11 +71,49 @@ async fn attempt(tools: &ToolSet, request: &ToolInvokeRequest) -> Result<ToolInv
         return Err(no_object(request));
     };
     let deadline = tool.executor.deadline(&arguments);
-    let result = timeout(deadline, tool.executor.execute(request, arguments)).await;
-    result.unwrap_or_else(|_| {
-        let message = format!("{} gave no answer within {} s", request.tool_name, deadline.as_secs());
-        Err(request.error(ToolErrorCode::Timeout, message))
-    })
+    let execution = AssertUnwindSafe(tool.executor.execute(request, arguments)).catch_unwind();
+    let result = match timeout(deadline, execution).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => {
+            tracing::error!("the tool {}", panic_message(&*panic));
+            let message = format!("{} broke; the agent's log has the details", request.tool_name);
+            Err(request.error(ToolErrorCode::ExecutionFailed, message))
+        }
+        Err(_) => {
+            let message = format!("{} gave no answer within {} s", request.tool_name, deadline.as_secs());
+            Err(request.error(ToolErrorCode::Timeout, message))
+        }
+    };
+    match tool.executor.handoff() {
+        Some(to) => handed_off(request, to, result),
+        None => result,
+    }
+}
+
+/// A handoff that fails is an answer too; arguments that are wrong are an error, as with every tool.
+fn handed_off(
+    request: &ToolInvokeRequest,
+    to: HandoffType,
+    result: Result<ToolInvokeResponse, ToolError>,
+) -> Result<ToolInvokeResponse, ToolError> {
+    let mut handoff = match result {
+        Ok(response) => response
+            .handoff
+            .unwrap_or_else(|| HandoffResult::done(response.content)),
+        Err(error) if error.code == ToolErrorCode::InvalidArguments => return Err(error),
+        Err(error) => HandoffResult::failed(error.message),
+    };
+    handoff.handoff_type = to;
+    Ok(request.handoff(handoff))
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("without words"))
 }
 
 /// Models write nothing at all, rather than `{}`, for a tool without arguments.
@@ -88,7 +136,11 @@ fn no_object(request: &ToolInvokeRequest) -> ToolError {
 }
 
 fn not_found(tools: &ToolSet, request: &ToolInvokeRequest) -> ToolError {
-    let names: Vec<_> = tools.keys().map(String::as_str).collect();
+    let names: Vec<_> = tools
+        .iter()
+        .filter(|(_, tool)| tool.admits(&request.context.scope))
+        .map(|(name, _)| name.as_str())
+        .collect();
     let message = format!(
         "there is no tool {:?}; there are: {}",
         request.tool_name,

@@ -10,9 +10,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub use invoke::Invoker;
+pub(crate) use invoke::panic_message;
 pub use registry::{RegisterError, Tool, ToolRegistry, ToolSet};
+use rockbot_scripts_api::OutputFile;
 use serde_json::{Map, Value};
 use thiserror::Error;
+
+use crate::{
+    Context,
+    scope::Scope,
+    skills::{HandoffResult, HandoffType},
+};
 
 /// What a model learns about a tool.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +33,8 @@ pub struct ToolRegistration {
     pub parameters_schema: Value,
     /// Where it comes from, for example `scripts` or `mcp:weather`.
     pub source: String,
+    /// For whose requests it is offered and runs.
+    pub scope: Scope,
 }
 
 /// Something that runs a tool.
@@ -45,10 +55,15 @@ pub trait ToolExecutor: Send + Sync {
 
     /// How long a call with `arguments` may take.
     fn deadline(&self, arguments: &Map<String, Value>) -> Duration;
+
+    /// To whom it hands the conversation off, when that is what it does.
+    fn handoff(&self) -> Option<HandoffType> {
+        None
+    }
 }
 
 /// One call of a tool.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ToolInvokeRequest {
     /// Correlates the call with its response.
     pub tool_call_id: String,
@@ -58,6 +73,8 @@ pub struct ToolInvokeRequest {
     pub arguments: String,
     /// The conversation on whose behalf the tool runs.
     pub session_id: String,
+    /// The request on whose behalf it runs.
+    pub context: Context,
 }
 
 /// What a tool answers.
@@ -71,6 +88,10 @@ pub struct ToolInvokeResponse {
     pub content: String,
     /// Whether the tool reports a failure.
     pub is_error: bool,
+    /// What became of a handoff, when the tool is one; `content` says the same.
+    pub handoff: Option<HandoffResult>,
+    /// Files that the tool made for a person; `content` names them.
+    pub files: Vec<OutputFile>,
 }
 
 /// Why a tool gave no answer.
@@ -122,6 +143,17 @@ impl ToolInvokeRequest {
             tool_name: self.tool_name.clone(),
             content: content.into(),
             is_error: false,
+            handoff: None,
+            files: Vec::new(),
+        }
+    }
+
+    /// The answer of a handoff.
+    pub fn handoff(&self, result: HandoffResult) -> ToolInvokeResponse {
+        ToolInvokeResponse {
+            is_error: !result.success,
+            handoff: Some(result.clone()),
+            ..self.response(result.to_content())
         }
     }
 

@@ -69,32 +69,45 @@ impl ToolRegistry {
         registration: ToolRegistration,
         executor: Arc<dyn ToolExecutor>,
     ) -> Result<(), RegisterError> {
-        let tool = Arc::new(Tool::new(registration, executor)?);
-        let mut taken = None;
-        self.tools.rcu(|tools| {
-            taken = tools
-                .get(&tool.registration.name)
-                .map(|other| other.registration.source.clone());
-            let mut tools = ToolSet::clone(tools);
-            tools
-                .entry(tool.registration.name.clone())
-                .or_insert_with(|| Arc::clone(&tool));
-            tools
+        self.register_all(vec![(registration, executor)])
+    }
+
+    /// Adds all of these tools, or none.
+    ///
+    /// # Errors
+    /// When a name is taken or a schema is none.
+    pub fn register_all(&self, tools: Vec<(ToolRegistration, Arc<dyn ToolExecutor>)>) -> Result<(), RegisterError> {
+        let added = tools
+            .into_iter()
+            .map(|(registration, executor)| Tool::new(registration, executor).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut result = Ok(());
+        self.tools.rcu(|present| {
+            let mut tools = ToolSet::clone(present);
+            result = added.iter().try_for_each(|tool| insert(&mut tools, tool));
+            if result.is_ok() {
+                Arc::new(tools)
+            } else {
+                Arc::clone(present)
+            }
         });
-        match taken {
-            None => Ok(()),
-            Some(source_name) => Err(RegisterError::Duplicate {
-                name: tool.registration.name.clone(),
-                source_name,
-            }),
-        }
+        result
     }
 
     /// Removes a tool, if there is one. Calls that run are not disturbed.
     pub fn unregister(&self, name: &str) {
-        self.tools.rcu(|tools| {
-            let mut tools = ToolSet::clone(tools);
-            tools.remove(name);
+        self.retain(|tool| tool.name != name);
+    }
+
+    /// Removes all tools from `source`.
+    pub fn unregister_source(&self, source: &str) {
+        self.retain(|tool| tool.source != source);
+    }
+
+    fn retain(&self, stays: impl Fn(&ToolRegistration) -> bool) {
+        self.tools.rcu(|present| {
+            let mut tools = ToolSet::clone(present);
+            tools.retain(|_, tool| stays(&tool.registration));
             tools
         });
     }
@@ -102,6 +115,17 @@ impl ToolRegistry {
     /// The tools at this moment.
     pub fn snapshot(&self) -> Arc<ToolSet> {
         self.tools.load_full()
+    }
+}
+
+fn insert(tools: &mut ToolSet, tool: &Arc<Tool>) -> Result<(), RegisterError> {
+    let name = &tool.registration.name;
+    match tools.insert(name.clone(), Arc::clone(tool)) {
+        None => Ok(()),
+        Some(other) => Err(RegisterError::Duplicate {
+            name: name.clone(),
+            source_name: other.registration.source.clone(),
+        }),
     }
 }
 
@@ -129,6 +153,11 @@ impl Tool {
             .map(complaint)
             .collect();
         (!complaints.is_empty()).then(|| complaints.join("; "))
+    }
+
+    /// Whether a caller who holds `scope` may use it.
+    pub fn admits(&self, scope: &str) -> bool {
+        self.registration.scope.admits(scope)
     }
 
     /// The tool as it is offered to a model.

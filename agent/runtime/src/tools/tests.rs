@@ -4,12 +4,15 @@ use std::sync::{Arc, Mutex};
 
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use rockbot_agent_config::ScriptsConfig;
-use rockbot_scripts_api::{ScriptError, ScriptErrorCode, ScriptRequest, ScriptResult, ScriptRunner};
+use rockbot_scripts_api::{
+    DroppedFile, OutputChunk, OutputFile, ScriptError, ScriptErrorCode, ScriptRequest, ScriptResult, ScriptRunner,
+};
 use rstest::rstest;
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::*;
-use crate::Metrics;
+use crate::{Metrics, RequestContext};
 
 struct Echo;
 
@@ -41,6 +44,7 @@ fn registration(name: &str) -> ToolRegistration {
             "type": "object", "properties": { "text": { "type": "string" } }, "additionalProperties": false,
         }),
         source: "test".to_owned(),
+        scope: Scope::default(),
     }
 }
 
@@ -50,6 +54,7 @@ fn request(tool: &str, arguments: &str) -> ToolInvokeRequest {
         tool_name: tool.to_owned(),
         arguments: arguments.to_owned(),
         session_id: "session".to_owned(),
+        context: Context::new("a", RequestContext::anonymous("session")),
     }
 }
 
@@ -173,6 +178,14 @@ impl ScriptRunner for Runner {
         self.asked.lock().unwrap().push(request);
         self.answers.lock().unwrap().remove(0)
     }
+
+    async fn run_streaming(
+        &self,
+        request: ScriptRequest,
+        _: mpsc::Sender<OutputChunk>,
+    ) -> Result<ScriptResult, ScriptError> {
+        self.run(request).await
+    }
 }
 
 fn ended(exit_code: i32, timed_out: bool) -> Result<ScriptResult, ScriptError> {
@@ -182,8 +195,8 @@ fn ended(exit_code: i32, timed_out: bool) -> Result<ScriptResult, ScriptError> {
         exit_code,
         duration_ms: 1,
         timed_out,
-        truncated: false,
         script_id: "id".to_owned(),
+        ..ScriptResult::default()
     })
 }
 
@@ -203,9 +216,12 @@ async fn run_script(
         answers: Mutex::new(answers),
         ..Runner::default()
     });
-    let config = ScriptsConfig { timeout_seconds: 20 };
+    let config = ScriptsConfig {
+        timeout_seconds: 20,
+        packages: vec!["NumPy".to_owned()],
+    };
     let registry = ToolRegistry::default();
-    let tool = scripts::ScriptTool::new(runner.clone(), &config);
+    let tool = scripts::ScriptTool::new(runner.clone(), &config).unwrap();
     registry
         .register(scripts::registration(&config), Arc::new(tool))
         .unwrap();
@@ -238,12 +254,79 @@ async fn t16_what_the_model_reads_of_a_script(
         script: "print(1)".to_owned(),
         input_data: Some(json!({ "x": 1 })),
         timeout_seconds: 20,
+        ..ScriptRequest::default()
     };
     assert_eq!(
         asked,
         [script],
         "the deadline is the agent's unless the model names one"
     );
+}
+
+#[tokio::test]
+async fn t16_what_a_script_leaves_beside_its_output_is_told() {
+    let file = OutputFile {
+        name: "plot.png".to_owned(),
+        media_type: "image/png".to_owned(),
+        data: "AAAA".repeat(1000),
+    };
+    let dropped = DroppedFile {
+        name: "big".to_owned(),
+        reason: "too large".to_owned(),
+    };
+    let good = ScriptResult {
+        truncated: true,
+        files: vec![file.clone()],
+        files_dropped: vec![dropped],
+        ..ended(0, false).unwrap()
+    };
+    let remarks = "[The script printed more than is kept: the rest was dropped.]\n\
+                   [Files for the person: plot.png (image/png, 3 KiB)]\n\
+                   [Files that do not come back: big (too large)]";
+    let bad = ScriptResult {
+        exit_code: 137,
+        oom_killed: true,
+        ..good.clone()
+    };
+    let failed = format!("The script ran out of memory.\n{remarks}\nexit code: 137\nstdout:\nout\n\nstderr:\nerr\n");
+    for (answer, content) in [(good, format!("out\n{remarks}")), (bad, failed)] {
+        let response = run_script(vec![Ok(answer)], json!({ "script": "x" })).await.0.unwrap();
+        assert_eq!(response.content, content);
+        assert_eq!(response.files, std::slice::from_ref(&file));
+    }
+}
+
+#[tokio::test]
+async fn t16_packages_are_offered_and_run_where_the_agent_allows_them() {
+    let offers = |packages: &[&str]| {
+        let config = ScriptsConfig {
+            timeout_seconds: 20,
+            packages: packages.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let schema = scripts::registration(&config).parameters_schema;
+        schema["properties"]["pip_packages"]["description"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    assert_eq!(offers(&[]), None);
+    assert!(
+        offers(&["numpy", "pandas"])
+            .unwrap()
+            .ends_with("Allowed: numpy, pandas.")
+    );
+    assert!(offers(&["*"]).unwrap().ends_with("Allowed: any package."));
+
+    let arguments = json!({ "script": "x", "pip_packages": ["numpy>=2"] });
+    let (result, asked) = run_script(vec![ended(0, false)], arguments).await;
+    assert!(result.is_ok());
+    assert_eq!(asked[0].pip_packages, ["numpy>=2"]);
+
+    for packages in [json!(["requests"]), json!(["--index-url=http://elsewhere"])] {
+        let arguments = json!({ "script": "x", "pip_packages": packages });
+        let (result, asked) = run_script(vec![ended(0, false)], arguments).await;
+        assert_eq!(result.unwrap_err().code, ToolErrorCode::InvalidArguments);
+        assert!(asked.is_empty(), "nothing reaches the manager: {packages}");
+    }
 }
 
 #[rstest]

@@ -7,11 +7,13 @@
 //! them and asks again with the results. It then sends a history without the agent's own calls, so the turn hands out
 //! a [`Hidden`] that puts them back (see [`restore`]).
 
+mod failures;
 mod hidden;
 mod reply;
 
 use std::collections::HashSet;
 
+use failures::Failures;
 pub use hidden::{Hidden, restore};
 use reply::Reply;
 use rockbot_llm::{
@@ -22,9 +24,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 /// What an agent adds to every request.
-pub struct Setup<'a> {
-    /// System prompt; may be empty.
-    pub instructions: &'a str,
+pub struct Setup {
     /// The agent's own tools, in the order in which they are offered.
     pub tools: Vec<Tool>,
     /// Rounds of tool calls before the turn ends.
@@ -38,10 +38,30 @@ pub struct Setup<'a> {
 pub enum Step {
     /// Send [`Turn::request`] to the model, feed its events to [`Turn::on_event`], then call [`Turn::on_answer`].
     CallModel,
-    /// Run these calls, then give the results to [`Turn::on_results`] in the same order.
-    RunTools(Vec<ToolCall>),
+    /// Run these calls, then give what became of them to [`Turn::on_results`] in the same order.
+    RunTools(Vec<OwnCall>),
     /// The turn is over.
     Finish(Finish),
+}
+
+/// A call of one of the agent's own tools, or of a tool that does not exist: the model is told so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnCall {
+    /// The call.
+    pub call: ToolCall,
+    /// Why it must not run; the model reads this in place of a result.
+    pub refused: Option<String>,
+}
+
+/// What became of an [`OwnCall`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The result, as the model reads it.
+    pub message: Message,
+    /// Whether it is a failure.
+    pub failed: bool,
+    /// With what the turn ends, when the tool has ended it.
+    pub last_words: Option<String>,
 }
 
 /// How a turn ends.
@@ -84,6 +104,7 @@ pub struct Turn {
     /// Where the messages of this turn begin.
     begin: usize,
     client_tools: HashSet<String>,
+    failures: Failures,
     rounds: u32,
     max_rounds: u32,
     new_id: Box<dyn FnMut() -> String + Send>,
@@ -103,11 +124,11 @@ enum Text {
 }
 
 impl Turn {
-    /// Prepares a turn; the first step is [`Step::CallModel`].
+    /// Prepares a turn; after [`Turn::instruct`] the first step is [`Step::CallModel`].
     ///
     /// # Errors
     /// [`InvalidRequest`] naming the field.
-    pub fn new(mut request: ChatRequest, setup: Setup<'_>) -> Result<Self, InvalidRequest> {
+    pub fn new(mut request: ChatRequest, setup: Setup) -> Result<Self, InvalidRequest> {
         check(&request, &setup.tools)?;
         let client_tools = request
             .tools
@@ -116,7 +137,6 @@ impl Turn {
             .filter_map(Tool::name)
             .map(str::to_owned)
             .collect();
-        instruct(&mut request.messages, setup.instructions);
         let tools: Vec<_> = setup
             .tools
             .into_iter()
@@ -128,6 +148,7 @@ impl Turn {
             begin: request.messages.len(),
             request,
             client_tools,
+            failures: Failures::default(),
             rounds: 0,
             max_rounds: setup.max_rounds,
             new_id: setup.new_id,
@@ -135,6 +156,21 @@ impl Turn {
             text: Text::Nothing,
             shown_calls: 0,
         })
+    }
+
+    /// Puts `instructions` first. They join a system message that comes first, because many models accept only one.
+    pub fn instruct(&mut self, instructions: &str) {
+        let messages = &mut self.request.messages;
+        let system = messages
+            .first_mut()
+            .filter(|message| matches!(&*message.role, "system" | "developer"))
+            .and_then(|message| message.content.as_mut());
+        match system {
+            _ if instructions.is_empty() => {}
+            Some(Content::Text(text)) => *text = format!("{instructions}\n\n{text}"),
+            _ => messages.insert(0, Message::text("system", instructions)),
+        }
+        self.begin = messages.len();
     }
 
     /// What the model is asked.
@@ -155,33 +191,27 @@ impl Turn {
                 self.reply.finish = Some(reason);
                 None
             }
-            Event::Extra(fields) => Some(Delta::Extra(fields)),
+            Event::Extra(fields) => {
+                self.reply.keep(&fields);
+                Some(Delta::Extra(fields))
+            }
             // The server says who speaks, once for the whole turn, and adds up what all rounds cost.
             Event::Role(_) | Event::Usage(_) => None,
         }
     }
 
-    /// The model has answered.
+    /// The model has answered. What it said is now the last message of the request.
     pub fn on_answer(&mut self) -> Step {
         let mut reply = std::mem::take(&mut self.reply);
         let reason = reply.finish.take().unwrap_or_else(|| "stop".to_owned());
-        // The calls of a cut answer are cut as well; running them would be guessing.
-        if reply.calls.is_empty() || matches!(reason.as_str(), "length" | "content_filter") {
-            let reason = if reason == "tool_calls" {
-                "stop".to_owned()
-            } else {
-                reason
-            };
-            return Step::Finish(Finish {
-                reason,
-                remark: None,
-                hidden: None,
-            });
-        }
         self.identify(&mut reply);
         let own = reply.own_calls();
         let shown = reply.calls.len() > own.len();
         self.request.messages.push(reply.into_message());
+        // The calls of a cut answer are cut as well; running them would be guessing.
+        if (own.is_empty() && !shown) || matches!(reason.as_str(), "length" | "content_filter") {
+            return Step::Finish(answered(reason));
+        }
         if own.is_empty() {
             return Step::Finish(self.hand_over());
         }
@@ -190,14 +220,25 @@ impl Turn {
             return Step::Finish(self.give_up());
         }
         self.rounds += 1;
-        Step::RunTools(own)
+        Step::RunTools(self.failures.examine(own))
     }
 
     /// The agent's own tools have answered, in the order of their calls.
-    pub fn on_results(&mut self, results: Vec<Message>) -> Step {
-        self.request.messages.extend(results);
+    pub fn on_results(&mut self, outcomes: Vec<Outcome>) -> Step {
+        self.failures.learn(&outcomes);
+        let mut last_words = None;
+        for outcome in outcomes {
+            self.request.messages.push(outcome.message);
+            last_words = last_words.or(outcome.last_words);
+        }
         if self.shown_calls > 0 {
             return Step::Finish(self.hand_over());
+        }
+        if let Some(words) = last_words {
+            return Step::Finish(Finish {
+                remark: Some(format!("{}{words}", self.paragraph())),
+                ..answered("stop".to_owned())
+            });
         }
         // A tool that the client forced is forced once: otherwise the model could never answer.
         let forced = |choice: &Value| choice == "required" || choice["type"] == "function";
@@ -267,11 +308,16 @@ impl Turn {
         }
     }
 
+    /// What comes between the text that the client has seen and a remark of the agent.
+    fn paragraph(&self) -> &'static str {
+        if self.text == Text::Nothing { "" } else { "\n\n" }
+    }
+
     fn give_up(&self) -> Finish {
-        let paragraph = if self.text == Text::Nothing { "" } else { "\n\n" };
         let remark = format!(
-            "{paragraph}I stopped before I had an answer: the model asked for tools in more than {} rounds, which is \
+            "{}I stopped before I had an answer: the model asked for tools in more than {} rounds, which is \
              this agent's limit (limits.maxToolRounds).",
+            self.paragraph(),
             self.max_rounds
         );
         Finish {
@@ -308,20 +354,18 @@ fn check(request: &ChatRequest, own: &[Tool]) -> Result<(), InvalidRequest> {
     Ok(())
 }
 
-/// Puts the instructions first. They join a system message that comes first, because many models accept only one.
-fn instruct(messages: &mut Vec<Message>, instructions: &str) {
-    if instructions.is_empty() {
-        return;
+/// The end of an answer that is complete by itself.
+fn answered(reason: String) -> Finish {
+    let reason = if reason == "tool_calls" {
+        "stop".to_owned()
+    } else {
+        reason
+    };
+    Finish {
+        reason,
+        remark: None,
+        hidden: None,
     }
-    if let Some(first) = messages
-        .first_mut()
-        .filter(|message| matches!(&*message.role, "system" | "developer"))
-        && let Some(Content::Text(text)) = &mut first.content
-    {
-        *text = format!("{instructions}\n\n{text}");
-        return;
-    }
-    messages.insert(0, Message::text("system", instructions));
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! One answer of the model, put together from its events.
 
 use rockbot_llm::{
-    ToolCallDelta,
+    REASONING_DETAILS, ToolCallDelta,
     chat::{Content, Message, ToolCall},
 };
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 /// The answer so far.
 #[derive(Default)]
 pub(super) struct Reply {
     pub(super) content: String,
     pub(super) reasoning: String,
+    /// Reasoning with its provider's signature, which a provider wants back with the results of tools.
+    pub(super) signed: Vec<Value>,
     pub(super) calls: Vec<Call>,
     pub(super) finish: Option<String>,
 }
@@ -26,6 +28,12 @@ pub(super) struct Call {
 }
 
 impl Reply {
+    /// Keeps what the model must be given back of the fields that only its provider understands.
+    pub(super) fn keep(&mut self, fields: &Map<String, Value>) {
+        let signed = fields.get(REASONING_DETAILS).and_then(Value::as_array);
+        self.signed.extend(signed.into_iter().flatten().cloned());
+    }
+
     /// Adds a fragment to its call. Identity and name come once; providers that repeat them mean no more by it.
     pub(super) fn add(&mut self, delta: &ToolCallDelta) -> &mut Call {
         let position = (delta.index as usize).min(self.calls.len());
@@ -59,10 +67,13 @@ impl Reply {
             // Models that reason between calls want to read what they thought.
             extra.insert("reasoning_content".to_owned(), self.reasoning.into());
         }
+        if !self.signed.is_empty() {
+            extra.insert(REASONING_DETAILS.to_owned(), self.signed.into());
+        }
         Message {
             role: "assistant".to_owned(),
             content: (!self.content.is_empty()).then_some(Content::Text(self.content)),
-            tool_calls: Some(self.calls.iter().map(Call::to_wire).collect()),
+            tool_calls: (!self.calls.is_empty()).then(|| self.calls.iter().map(Call::to_wire).collect()),
             tool_call_id: None,
             extra,
         }

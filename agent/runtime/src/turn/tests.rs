@@ -1,7 +1,7 @@
 //! Tests of the turn: each is a conversation in a few lines, without a model and without tools.
 
 use rockbot_llm::{
-    Event, ToolCallDelta,
+    Event, REASONING_DETAILS, ToolCallDelta,
     chat::{ChatRequest, Message, Tool, ToolCall},
 };
 use rstest::rstest;
@@ -23,10 +23,9 @@ fn ask() -> Value {
     })
 }
 
-fn setup(instructions: &str) -> Setup<'_> {
+fn setup() -> Setup {
     let mut number = 0;
     Setup {
-        instructions,
         tools: vec![Tool::function(OWN_TOOL, "runs", json!({ "type": "object" }))],
         max_rounds: 2,
         new_id: Box::new(move || {
@@ -37,7 +36,33 @@ fn setup(instructions: &str) -> Setup<'_> {
 }
 
 fn turn() -> Turn {
-    Turn::new(request(ask()), setup("")).unwrap()
+    let mut turn = Turn::new(request(ask()), setup()).unwrap();
+    turn.instruct("");
+    turn
+}
+
+/// A result of one of the agent's tools.
+fn ok(id: &str, content: &str) -> Outcome {
+    Outcome {
+        message: Message::tool_result(id, content),
+        failed: false,
+        last_words: None,
+    }
+}
+
+fn failed(id: &str) -> Outcome {
+    Outcome {
+        failed: true,
+        ..ok(id, "failed")
+    }
+}
+
+/// A call that runs.
+fn runs(id: &str, name: &str, arguments: &str) -> OwnCall {
+    OwnCall {
+        call: ToolCall::function(id, name, arguments),
+        refused: None,
+    }
 }
 
 /// A first fragment of a call, as a provider sends it.
@@ -111,15 +136,9 @@ fn s8_own_calls_run_in_order_and_the_client_sees_none_of_them() {
     ];
     let (seen, step) = answer(&mut turn, events.into_iter().chain([finish("tool_calls")]));
     assert_eq!(seen, []);
-    let calls = vec![
-        ToolCall::function("a", OWN_TOOL, "{\"x\":1}"),
-        ToolCall::function("b", "no_such_tool", ""),
-    ];
+    let calls = vec![runs("a", OWN_TOOL, "{\"x\":1}"), runs("b", "no_such_tool", "")];
     assert_eq!(step, Step::RunTools(calls));
-    let results = vec![
-        Message::tool_result("a", "1"),
-        Message::tool_result("b", "no such tool"),
-    ];
+    let results = vec![ok("a", "1"), ok("b", "no such tool")];
     assert_eq!(turn.on_results(results), Step::CallModel);
     assert_eq!(roles(&turn), "user assistant tool tool");
     assert_eq!(answer(&mut turn, [say("1"), finish("stop")]).1, done("stop"));
@@ -152,19 +171,19 @@ fn s2_client_calls_are_renumbered_and_streamed_under_new_identities() {
             shown(1, Some("new2"), "")
         ]
     );
-    assert_eq!(step, Step::RunTools(vec![ToolCall::function("x", OWN_TOOL, "")]));
+    assert_eq!(step, Step::RunTools(vec![runs("x", OWN_TOOL, "")]));
 }
 
 #[test]
 fn s8_a_mixed_round_loses_no_result() {
     let mut turn = turn();
     answer(&mut turn, [say("First"), call(0, "a", OWN_TOOL), finish("tool_calls")]);
-    turn.on_results(vec![Message::tool_result("a", "one")]);
+    turn.on_results(vec![ok("a", "one")]);
     answer(
         &mut turn,
         [call(0, "a", OWN_TOOL), call(1, "c", CLIENT_TOOL), finish("tool_calls")],
     );
-    let Step::Finish(finished) = turn.on_results(vec![Message::tool_result("new2", "two")]) else {
+    let Step::Finish(finished) = turn.on_results(vec![ok("new2", "two")]) else {
         unreachable!()
     };
     assert_eq!(finished.reason, "tool_calls");
@@ -224,7 +243,7 @@ fn the_round_limit_ends_the_turn_and_says_so() {
         let Step::RunTools(calls) = step else {
             panic!("{step:?}")
         };
-        turn.on_results(vec![Message::tool_result(&calls[0].id, "more")]);
+        turn.on_results(vec![ok(&calls[0].call.id, "more")]);
     }
     let (_, step) = answer(&mut turn, [call(0, "a", OWN_TOOL), finish("tool_calls")]);
     let Step::Finish(Finish {
@@ -240,6 +259,51 @@ fn the_round_limit_ends_the_turn_and_says_so() {
         remark.contains("more than 2 rounds") && remark.contains("limits.maxToolRounds"),
         "{remark}"
     );
+}
+
+/// What the model reads of call after call, when each is answered with `f`ailure or success (`.`): `!` is refused.
+#[rstest]
+#[case::the_third_failure_is_spared("x1 x1 x1 x1", "f f ! !")]
+#[case::other_arguments_are_another_call("x1 x2 x1 x2 x1", "f f f f !")]
+#[case::a_success_forgets("x1 x1 x1 x1", "f . f f")]
+fn a_call_that_keeps_failing_is_not_run_again(#[case] calls: &str, #[case] outcomes: &str) {
+    let mut turn = Turn::new(
+        request(ask()),
+        Setup {
+            max_rounds: 10,
+            ..setup()
+        },
+    )
+    .unwrap();
+    turn.instruct("");
+    for (asked, outcome) in calls.split(' ').zip(outcomes.split(' ')) {
+        let (_, step) = answer(
+            &mut turn,
+            [call(0, "", OWN_TOOL), arguments(0, asked), finish("tool_calls")],
+        );
+        let Step::RunTools(own) = step else { panic!("{step:?}") };
+        let refused = own[0].refused.as_deref();
+        assert_eq!(refused.is_some(), outcome == "!", "{asked}: {refused:?}");
+        assert!(refused.is_none_or(|reason| reason.contains("failed 2 times") || reason.contains("failed 3 times")));
+        let id = &own[0].call.id;
+        turn.on_results(vec![if outcome == "." { ok(id, "") } else { failed(id) }]);
+    }
+}
+
+#[test]
+fn d4_a_handoff_to_a_human_ends_the_turn_with_its_words() {
+    let mut turn = turn();
+    answer(&mut turn, [say("Wait."), call(0, "a", OWN_TOOL), finish("tool_calls")]);
+    let step = turn.on_results(vec![Outcome {
+        last_words: Some("Ticket 7.".into()),
+        ..ok("a", "{}")
+    }]);
+    let expected = Finish {
+        reason: "stop".into(),
+        remark: Some("\n\nTicket 7.".into()),
+        hidden: None,
+    };
+    assert_eq!(step, Step::Finish(expected));
 }
 
 #[rstest]
@@ -260,10 +324,10 @@ fn calls_of_a_cut_answer_do_not_run(#[case] reason: &str) {
 fn a_forced_tool_is_forced_once(#[case] choice: Value, #[case] then: Option<Value>) {
     let mut body = ask();
     body["tool_choice"] = choice.clone();
-    let mut turn = Turn::new(request(body), setup("")).unwrap();
+    let mut turn = Turn::new(request(body), setup()).unwrap();
     assert_eq!(turn.request().tool_choice, Some(choice));
     answer(&mut turn, [call(0, "a", OWN_TOOL), finish("tool_calls")]);
-    turn.on_results(vec![Message::tool_result("a", "")]);
+    turn.on_results(vec![ok("a", "")]);
     assert_eq!(turn.request().tool_choice, then);
 }
 
@@ -274,7 +338,7 @@ fn text_after_tools_is_a_new_paragraph() {
         &mut turn,
         [say("Let me see."), call(0, "a", OWN_TOOL), finish("tool_calls")],
     );
-    turn.on_results(vec![Message::tool_result("a", "")]);
+    turn.on_results(vec![ok("a", "")]);
     let (seen, _) = answer(&mut turn, [say("It"), say(" is."), finish("stop")]);
     assert_eq!(seen, [Delta::Content("\n\nIt".into()), Delta::Content(" is.".into())]);
 }
@@ -282,16 +346,20 @@ fn text_after_tools_is_a_new_paragraph() {
 #[test]
 fn reasoning_between_calls_goes_back_to_the_model() {
     let mut turn = turn();
+    let signed = |text: &str| Event::Extra(Map::from_iter([(REASONING_DETAILS.to_owned(), json!([text]))]));
     answer(
         &mut turn,
         [
             Event::Reasoning("hm".into()),
+            signed("one"),
+            signed("two"),
             call(0, "", OWN_TOOL),
             finish("tool_calls"),
         ],
     );
     let message = turn.request().messages.last().unwrap();
     assert_eq!(message.extra["reasoning_content"], "hm");
+    assert_eq!(message.extra[REASONING_DETAILS], json!(["one", "two"]));
     assert_eq!(message.calls()[0].id, "new1", "a call without identity gets one");
 }
 
@@ -299,7 +367,8 @@ fn reasoning_between_calls_goes_back_to_the_model() {
 #[case(json!([{ "role": "user", "content": "hi" }]), json!([{ "role": "system", "content": "Be kind." }]))]
 #[case(json!([{ "role": "system", "content": "Be brief." }]), json!([{ "role": "system", "content": "Be kind.\n\nBe brief." }]))]
 fn the_instructions_come_first(#[case] messages: Value, #[case] first: Value) {
-    let turn = Turn::new(request(json!({ "messages": messages })), setup("Be kind.")).unwrap();
+    let mut turn = Turn::new(request(json!({ "messages": messages })), setup()).unwrap();
+    turn.instruct("Be kind.");
     assert_eq!(serde_json::to_value(&turn.request().messages[..1]).unwrap(), first);
 }
 
@@ -311,6 +380,6 @@ fn the_instructions_come_first(#[case] messages: Value, #[case] first: Value) {
     "tools[0].function.name"
 )]
 fn s11_an_impossible_request_names_its_field(#[case] body: Value, #[case] param: &str) {
-    let error = Turn::new(request(body), setup("")).map(|_| ()).unwrap_err();
+    let error = Turn::new(request(body), setup()).map(|_| ()).unwrap_err();
     assert_eq!(error.param, param);
 }

@@ -21,7 +21,7 @@ use self::{
     request::{Caller, REQUEST_ID},
     wire::Head,
 };
-use crate::{Server, error::ApiError, record::Record};
+use crate::{Server, access, error::ApiError, record::Record};
 
 /// Largest request body: a long conversation with some images.
 pub(crate) const MAX_BODY: usize = 16 << 20;
@@ -56,7 +56,7 @@ async fn respond(
     body: Result<Bytes, BytesRejection>,
     agent: impl FnOnce(&ChatRequest) -> Result<Arc<Agent>, ApiError>,
 ) -> Response {
-    let caller = Caller::of(headers);
+    let mut caller = Caller::of(headers);
     let span = caller.span();
     let read = || -> Result<_, ApiError> {
         let request = request::parse(&body.map_err(unreadable)?)?;
@@ -66,7 +66,10 @@ async fn respond(
     let answer = async {
         let (agent, request) = read().inspect_err(|_| server.metrics.refused())?;
         tracing::Span::current().record("agent", &agent.config().name);
-        answer(server, &agent, request, &caller).await
+        caller.asked.scope =
+            access::scope(&agent.config().access, headers).inspect_err(|_| server.metrics.refused())?;
+        let record = Record::open(&server.metrics, &agent).inspect_err(|_| server.metrics.refused())?;
+        answer(&agent, request, &caller, record).await
     };
     let mut response = answer
         .instrument(span)
@@ -74,17 +77,16 @@ async fn respond(
         .unwrap_or_else(IntoResponse::into_response);
     response
         .headers_mut()
-        .extend(caller.request_id.parse().map(|id| (REQUEST_ID, id)));
+        .extend(caller.asked.request_id.parse().map(|id| (REQUEST_ID, id)));
     response
 }
 
 async fn answer(
-    server: &Server,
     agent: &Arc<Agent>,
     request: ChatRequest,
     caller: &Caller,
+    mut record: Record,
 ) -> Result<Response, ApiError> {
-    let mut record = Record::open(&server.metrics, &agent.config().name);
     let streamed = request.stream.unwrap_or_default();
     let options = stream::Options {
         usage: request
@@ -95,7 +97,7 @@ async fn answer(
         tool_events: caller.wants_tool_events,
     };
     let head = Head::new(&agent.config().name);
-    let turn = agent.turn(request, caller.context()).map_err(ApiError::from);
+    let turn = agent.turn(request, caller.asked.clone()).map_err(ApiError::from);
     let turn = turn.inspect_err(|error| record.fail(error.status))?;
     if streamed {
         stream::answer(turn, head, options, record).await

@@ -49,49 +49,53 @@ fn no_json(error: &serde_json::Error) -> ApiError {
     )
 }
 
-/// Who asks, by the headers. They are for the log and grant nothing: anyone can send them.
+/// Who asks, by the headers. They are for the log and for skills and grant nothing: anyone can send them.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
-    pub(super) request_id: String,
+    pub(super) asked: RequestContext,
     pub(super) wants_tool_events: bool,
-    peer: String,
-    payer: String,
-    origin: String,
-    owner: String,
 }
 
 impl Caller {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let short = |text: &str| text.chars().take(LONGEST).collect::<String>();
-        let user =
-            |name: &'static str| text(&HeaderName::from_static(name)).map_or_else(|| "anonymous".to_owned(), short);
-        Self {
-            request_id: text(&REQUEST_ID).map_or_else(|| Uuid::new_v4().to_string(), short),
-            wants_tool_events: text(&TOOL_EVENTS) == Some("true"),
-            peer: user("x-user-id"),
-            payer: user("x-payment-user-id"),
-            origin: user("x-origin-user-id"),
-            owner: user("x-agent-owner-id"),
+        let request_id = text(&REQUEST_ID).map_or_else(|| Uuid::new_v4().to_string(), short);
+        let mut asked = RequestContext::anonymous(request_id);
+        for (name, user) in [
+            ("x-user-id", &mut asked.user_id),
+            ("x-payment-user-id", &mut asked.payment_user_id),
+            ("x-origin-user-id", &mut asked.origin_user_id),
+            ("x-agent-owner-id", &mut asked.agent_owner_id),
+        ] {
+            if let Some(value) = text(&HeaderName::from_static(name)) {
+                *user = short(value);
+            }
         }
-    }
-
-    pub(super) fn context(&self) -> RequestContext {
-        RequestContext {
-            request_id: self.request_id.clone(),
+        Self {
+            asked,
+            wants_tool_events: text(&TOOL_EVENTS) == Some("true"),
         }
     }
 
     /// The span of the request. It lives as long as anything that works for the request.
     pub(super) fn span(&self) -> Span {
-        let Self {
+        let RequestContext {
             request_id,
-            peer,
-            payer,
-            origin,
-            owner,
+            user_id,
+            payment_user_id,
+            origin_user_id,
+            agent_owner_id,
             ..
-        } = self;
-        info_span!("request", agent = Empty, request_id, peer, payer, origin, owner)
+        } = &self.asked;
+        info_span!(
+            "request",
+            agent = Empty,
+            request_id,
+            peer = user_id,
+            payer = payment_user_id,
+            origin = origin_user_id,
+            owner = agent_owner_id
+        )
     }
 }

@@ -6,6 +6,7 @@ use rockbot_llm::{
     ToolCallDelta, Usage,
     chat::{FunctionCall, ToolCall},
 };
+use rockbot_scripts_api::OutputFile;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -148,6 +149,9 @@ pub(super) enum ToolEvent<'a> {
         name: &'a str,
         content: &'a str,
         is_error: bool,
+        /// Files that the tool made for the person.
+        #[serde(skip_serializing_if = "<[OutputFile]>::is_empty")]
+        files: &'a [OutputFile],
     },
 }
 
@@ -165,12 +169,14 @@ impl<'a> ToolEvent<'a> {
             name,
             content,
             is_error,
+            files,
         } = result;
         Self::ToolResult {
             id,
             name,
             content,
             is_error: *is_error,
+            files,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Answers: at once and streamed, their usage, and what of a request reaches the model.
 
 use reqwest::StatusCode;
+use rockbot_agent::sdk::{Context, skill};
 use rockbot_fakes::{Call, Step};
 use serde_json::{Value, json};
 
@@ -209,11 +210,225 @@ async fn s4_s5_s12_the_server_describes_itself() {
     let (_, info) = site.get_json("/described").await;
     assert_eq!(
         info,
-        json!({ "name": "described", "description": "Does things.", "capabilities": [], "skills": [] })
+        json!({
+            "name": "described", "description": "Does things.", "capabilities": [], "skills": [], "pricing": {},
+        })
+    );
+    let (_, health) = site.get_json("/health/detailed").await;
+    assert_eq!(health["server_status"], "healthy");
+    assert_eq!(
+        health["agents"]["long"],
+        json!({ "status": "healthy", "skills": 0, "tools": 1, "problems": [] })
     );
     for path in ["/health", "/ready", "/live"] {
         assert_eq!(site.get_json(path).await.0, StatusCode::OK, "{path}");
     }
+}
+
+#[tokio::test]
+async fn s12_detailed_health_names_what_is_wrong() {
+    let site = Site::start().await;
+    let mut ill = agent("ill", "http://127.0.0.1:1");
+    ill["model"]["apiKeyFile"] = json!("/nonexistent/key");
+    ill["tools"]["mcp"] = json!([{ "name": "away", "url": "http://127.0.0.1:1/mcp", "toolTimeoutSeconds": 1 }]);
+    site.set(vec![ill, agent("well", "http://127.0.0.1:1")]);
+    let (status, health) = site.get_json("/health/detailed").await;
+    assert_eq!((status, &health["server_status"]), (StatusCode::OK, &json!("degraded")));
+    assert_eq!(health["agents"]["well"]["status"], "healthy");
+    let problems = &health["agents"]["ill"]["problems"];
+    let expected = [
+        "no connection to the MCP server \"away\"",
+        "the API key of the model cannot be read",
+    ];
+    assert_eq!(problems, &json!(expected));
+}
+
+#[tokio::test]
+async fn s6_agents_are_found_by_what_they_are_for() {
+    let site = Site::start().await;
+    let describe = |name: &str, description: &str, instructions: &str| {
+        let mut config = agent(name, "http://127.0.0.1:1");
+        config["description"] = json!(description);
+        config["instructions"] = json!(instructions);
+        config["tools"] = json!({});
+        config
+    };
+    let mut runs_scripts = describe("calculator", "Computes.", "You are exact.");
+    runs_scripts["tools"] = json!({ "scripts": { "timeoutSeconds": 30 } });
+    site.set(vec![
+        describe("travel", "Books trains and flights.", "You know every timetable."),
+        describe(
+            "chef",
+            "Writes recipes for dinner.",
+            "You cook Italian food, never on trains.",
+        ),
+        describe("poet", "Rhymes.", "You are the poet of the house."),
+        runs_scripts,
+    ]);
+    let names = async |query: &str| {
+        let (status, found) = site.get_json(query).await;
+        assert_eq!(status, StatusCode::OK, "{found}");
+        let agents = found["agents"].as_array().unwrap();
+        assert_eq!(found["total_results"], agents.len());
+        agents
+            .iter()
+            .map(|agent| agent["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names("/?search=Which%20train%20takes%20me%20to%20Rome%3F").await,
+        ["travel", "chef"]
+    );
+    assert_eq!(names("/?search=italian%20recipe&top_k=1").await, ["chef"]);
+    assert_eq!(names("/?search=python").await, ["calculator"], "tools count");
+    assert!(
+        names("/?search=the%20of%20me").await.is_empty(),
+        "words without meaning find nothing"
+    );
+    assert!(names("/?search=zebra").await.is_empty());
+    let (_, found) = site.get_json("/?search=recipes").await;
+    assert_eq!(found["query"], "recipes");
+    let chef = &found["agents"][0];
+    assert!(
+        chef["url"].as_str().unwrap().ends_with("/chef")
+            && chef["url"].as_str().unwrap().starts_with("http://127.0.0.1:")
+    );
+    assert_eq!(
+        (&chef["description"], &chef["min_balance"]),
+        (&json!("Writes recipes for dinner."), &json!(0))
+    );
+    let (status, error) = site.get_json("/?search=x&top_k=many").await;
+    assert_eq!(
+        (status, &error["error"]["code"]),
+        (StatusCode::BAD_REQUEST, &json!("invalid_value"))
+    );
+}
+
+/// Says who asks.
+struct Mirror;
+
+#[skill]
+impl Mirror {
+    /// Is for owners.
+    #[tool(scope = "owner")]
+    fn keep(&self) {}
+
+    /// Says who asks.
+    #[tool]
+    fn look(&self, context: &Context) -> Value {
+        json!([
+            context.request_id,
+            context.user_id,
+            context.payment_user_id,
+            context.origin_user_id,
+            context.agent_owner_id,
+        ])
+    }
+}
+
+#[tokio::test]
+async fn s9_skills_know_who_asks() {
+    let look = || Step::call([Call::new("look", json!({}))]);
+    let site = Site::with_skills(vec![std::sync::Arc::new(Mirror)]).await;
+    let url = site
+        .model
+        .script("scripted", [look(), Step::say("a"), look(), Step::say("b")]);
+    site.set(vec![agent("a", &url)]);
+    let mut request = site.post("/a/chat/completions", &user("x"));
+    for (name, value) in [
+        ("x-request-id", "r1"),
+        ("x-user-id", "ada"),
+        ("x-payment-user-id", "bob"),
+        ("x-origin-user-id", "cy"),
+        ("x-agent-owner-id", "di"),
+    ] {
+        request = request.header(name, value);
+    }
+    request.send().await.unwrap();
+    site.post("/a/chat/completions", &user("x"))
+        .header("x-request-id", "r2")
+        .send()
+        .await
+        .unwrap();
+    let results: Vec<_> = site
+        .model_saw()
+        .iter()
+        .filter_map(|request| request["messages"][3]["content"].as_str().map(str::to_owned))
+        .collect();
+    let anonymous = r#"["r2","anonymous","anonymous","anonymous","anonymous"]"#;
+    assert_eq!(results, [r#"["r1","ada","bob","cy","di"]"#, anonymous]);
+}
+
+#[tokio::test]
+async fn a_request_too_many_is_told_to_come_back() {
+    let slow = Step {
+        pause_ms: 60,
+        ..Step::say("one two three four five")
+    };
+    let site = Site::start().await;
+    let mut config = agent("a", &site.model.script("scripted", [slow, Step::say("free")]));
+    config["limits"] = json!({ "maxConcurrentRequests": 1 });
+    site.set(vec![config]);
+    let body = json!({ "stream": true, "messages": [{ "role": "user", "content": "x" }] });
+    let running = site.post("/a/chat/completions", &body).send().await.unwrap();
+    let refused = site.post("/a/chat/completions", &user("x")).send().await.unwrap();
+    assert_eq!(
+        (refused.status(), &refused.headers()["retry-after"]),
+        (StatusCode::TOO_MANY_REQUESTS, &"1".parse().unwrap())
+    );
+    let error: Value = refused.json().await.unwrap();
+    assert_eq!(error["error"]["code"], "too_many_requests");
+    assert_eq!(text(&chunks(&events(running).await)), "one two three four five");
+    site.metric(r#"rockbot_active_requests{agent="a"} 0"#).await;
+    assert_eq!(site.ask(user("x")).await.0, StatusCode::OK, "the place is free again");
+}
+
+#[tokio::test]
+async fn d6_scope_comes_from_the_key_alone() {
+    let site = Site::with_skills(vec![std::sync::Arc::new(Mirror)]).await;
+    let mut config = agent("a", &site.model.base_url("echo"));
+    config["tools"] = json!({});
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("key");
+    std::fs::write(&file, "sk-1").unwrap();
+    config["access"] = json!({ "anonymous": false, "apiKeys": [{ "name": "k", "scope": "owner", "file": file }] });
+    site.set(vec![config]);
+    let ask = async |key: Option<&str>| {
+        let mut request = site
+            .post("/a/chat/completions", &user("x"))
+            .header("x-agent-owner-id", "di")
+            .header("x-user-id", "di");
+        if let Some(key) = key {
+            request = request.bearer_auth(key);
+        }
+        let response = request.send().await.unwrap();
+        (response.status(), response.json::<Value>().await.unwrap())
+    };
+    for key in [None, Some("sk-2")] {
+        let (status, error) = ask(key).await;
+        assert_eq!(
+            (status, &error["error"]["code"]),
+            (StatusCode::UNAUTHORIZED, &json!("invalid_api_key"))
+        );
+    }
+    assert_eq!(ask(Some("sk-1")).await.0, StatusCode::OK);
+    std::fs::write(&file, "sk-2").unwrap();
+    assert_eq!(
+        ask(Some("sk-1")).await.0,
+        StatusCode::UNAUTHORIZED,
+        "a new key counts at once"
+    );
+    assert_eq!(ask(Some("sk-2")).await.0, StatusCode::OK);
+    let offered: Vec<_> = site
+        .model
+        .requests("echo")
+        .iter()
+        .map(|request| request.body["tools"][0].clone())
+        .collect();
+    assert!(
+        offered.len() == 2 && offered.iter().all(|tool| tool["function"]["name"] == "keep"),
+        "{offered:?}"
+    );
 }
 
 #[tokio::test]

@@ -142,8 +142,8 @@ async fn s11_a_model_that_refuses_is_an_error_with_a_fitting_status() {
         ),
         (
             Step {
-                cut_after_bytes: Some(10),
-                ..Step::say("hello")
+                cut_after_bytes: Some(900),
+                ..Step::say("one two three four")
             },
             502,
             "model_stream_cut",
@@ -186,20 +186,22 @@ async fn a_busy_model_is_asked_again_as_it_wishes() {
 #[tokio::test]
 async fn s11_an_error_in_the_middle_is_an_event_then_done() {
     let rate = json!({ "error": { "message": "enough", "code": "rate_limit_exceeded" } });
-    for (step, code) in [
+    for (step, code, status) in [
         (
             Step {
                 cut_after_bytes: Some(900),
                 ..Step::say("one two three four")
             },
             "model_stream_cut",
+            "server_error",
         ),
         (
             Step {
                 error_event: Some(rate),
                 ..Step::say("one two")
             },
-            "model_overloaded",
+            "rate_limit_exceeded",
+            "client_error",
         ),
     ] {
         let site = Site::scripted([step]).await;
@@ -210,7 +212,7 @@ async fn s11_an_error_in_the_middle_is_an_event_then_done() {
         assert!(before.len() > 1 && before[1].contains("one"), "{events:?}");
         is_error(&serde_json::from_str(error).unwrap(), code);
         assert_eq!(done, "[DONE]");
-        site.metric(r#"rockbot_requests_total{agent="a",status="server_error"} 1"#)
+        site.metric(&format!(r#"rockbot_requests_total{{agent="a",status="{status}"}} 1"#))
             .await;
     }
 }
@@ -219,8 +221,8 @@ async fn s11_an_error_in_the_middle_is_an_event_then_done() {
 async fn once_a_tool_has_run_nobody_is_told_to_try_again() {
     let script = Call::new("execute_python_script", json!({ "script": "1" }));
     let cut = Step {
-        cut_after_bytes: Some(10),
-        ..Step::default()
+        cut_after_bytes: Some(900),
+        ..Step::say("one two three four")
     };
     let site = Site::scripted([Step::call([script]), cut]).await;
     let response = site.post("/a/chat/completions", &user("x")).send().await.unwrap();

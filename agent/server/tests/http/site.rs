@@ -4,12 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use rockbot_agent::skills::Skill;
 use rockbot_agent_config::AgentConfig;
 use rockbot_agent_server::{Drain, Server, serve};
 use rockbot_fakes::{FakeModel, Step};
-use rockbot_scripts_api::{ScriptError, ScriptRequest, ScriptResult, ScriptRunner};
+use rockbot_scripts_api::{OutputChunk, OutputFile, ScriptError, ScriptRequest, ScriptResult, ScriptRunner};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::Barrier, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Barrier, mpsc},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long anything may take.
@@ -42,25 +47,41 @@ impl ScriptRunner for Echo {
         if request.script.contains("slow") {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        let plot = OutputFile {
+            name: "plot.png".to_owned(),
+            media_type: "image/png".to_owned(),
+            data: "aGk=".to_owned(),
+        };
         Ok(ScriptResult {
+            files: request.script.contains("plot").then_some(plot).into_iter().collect(),
             stdout: request.script,
-            stderr: String::new(),
-            exit_code: 0,
-            duration_ms: 1,
-            timed_out: false,
-            truncated: false,
             script_id: "echo".to_owned(),
+            ..ScriptResult::default()
         })
+    }
+
+    async fn run_streaming(
+        &self,
+        request: ScriptRequest,
+        _: mpsc::Sender<OutputChunk>,
+    ) -> Result<ScriptResult, ScriptError> {
+        self.run(request).await
     }
 }
 
 impl Site {
     /// A server without agents.
     pub(crate) async fn start() -> Self {
+        Self::with_skills(Vec::new()).await
+    }
+
+    /// A server without agents; those that come have these skills.
+    pub(crate) async fn with_skills(skills: Vec<Arc<dyn Skill>>) -> Self {
         let model = FakeModel::start().await.unwrap();
-        let server = Server::new(Some(Arc::new(Echo {
+        let scripts = Echo {
             meeting: Barrier::new(3),
-        })));
+        };
+        let server = Server::with_skills(Some(Arc::new(scripts)), skills);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();

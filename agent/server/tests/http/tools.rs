@@ -1,8 +1,16 @@
 //! Tools: the agent's own inside the turn, the client's outside of it, and both at once.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::{body::Body, http::Request};
 use reqwest::StatusCode;
+use rockbot_agent_server::{Server, router};
 use rockbot_fakes::{Call, Step};
+use rockbot_scripts_api::{OutputChunk, ScriptError, ScriptRequest, ScriptResult, ScriptRunner};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tower::ServiceExt;
 
 use crate::site::{Site, chunks, events, text, user};
 
@@ -207,4 +215,71 @@ async fn tool_events_are_for_those_who_ask() {
             .all(|chunk| empty(&chunk))
     );
     assert_eq!(text(&chunks), "It is 42.");
+}
+
+#[tokio::test]
+async fn t16_files_of_a_script_reach_the_person_and_the_model_learns_their_names() {
+    let site = Site::scripted([Step::call([run("plot")]), Step::say("Here it is.")]).await;
+    let mut body = user("go");
+    body["stream"] = json!(true);
+    let request = site
+        .post("/a/chat/completions", &body)
+        .header("x-rockbot-tool-events", "true");
+    let chunks = chunks(&events(request.send().await.unwrap()).await);
+    let results: Vec<_> = chunks
+        .iter()
+        .map(|chunk| &chunk["rockbot"]["tool_result"])
+        .filter(|result| result.is_object())
+        .collect();
+    let file = json!({ "name": "plot.png", "media_type": "image/png", "data": "aGk=" });
+    assert_eq!(results[0]["files"], json!([file]));
+    let read = site.model_saw()[1]["messages"].to_string();
+    assert!(
+        read.contains("plot.png (image/png, 1 KiB)") && !read.contains("aGk="),
+        "{read}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn s14_comments_keep_a_stream_alive_while_a_tool_runs() {
+    let scripts = Arc::new(Silent);
+    let server = Server::new(Some(scripts));
+    let config = json!({
+        "name": "a", "model": { "provider": "Demo" }, "tools": { "scripts": { "timeoutSeconds": 30 } },
+        "limits": { "requestTimeoutSeconds": 60 },
+    });
+    server
+        .set_agents(vec![serde_json::from_value(config).unwrap()])
+        .unwrap();
+    let body = json!({ "stream": true, "messages": [{ "role": "user", "content": "```python\npass\n```" }] });
+    let request = Request::post("/a/chat/completions")
+        .body(Body::from(body.to_string()))
+        .unwrap();
+    let response = router(server).oneshot(request).await.unwrap();
+    let text = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    let comments = text.lines().filter(|line| line.starts_with(':')).count();
+    assert_eq!(comments, 3, "one every 15 s of 60: {text}");
+    assert!(
+        text.contains("\"code\":\"timeout\"") && text.ends_with("data: [DONE]\n\n"),
+        "{text}"
+    );
+}
+
+/// A sandbox from which nothing is ever heard.
+struct Silent;
+
+#[async_trait]
+impl ScriptRunner for Silent {
+    async fn run(&self, _: ScriptRequest) -> Result<ScriptResult, ScriptError> {
+        std::future::pending().await
+    }
+
+    async fn run_streaming(
+        &self,
+        request: ScriptRequest,
+        _: mpsc::Sender<OutputChunk>,
+    ) -> Result<ScriptResult, ScriptError> {
+        self.run(request).await
+    }
 }

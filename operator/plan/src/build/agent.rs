@@ -11,24 +11,25 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use rockbot_agent_config::FILE_NAME;
-use rockbot_crds::agent::{SecretKeyRef, ServiceType};
+use rockbot_crds::{agent::ServiceType, model::SecretKeyRef};
 use sha2::{Digest, Sha256};
 
-use super::{Objects, Parent, config::agent_config, network, pods};
+use super::{
+    Objects, Parent,
+    config::{KeyOf, agent_config},
+    network, pods,
+};
 use crate::{
     inputs::{ResolvedServers, Settings},
     labels::{CONFIG_HASH, Component},
-    valid::{Model, ValidAgent},
+    valid::ValidAgent,
 };
 
 /// Port that the agent's server listens on.
 pub(super) const PORT: i32 = 8080;
-/// File of an agent's pod with the key of its model.
-pub const API_KEY_FILE: &str = "/var/run/rockbot/secrets/model/api-key";
-
 const CONFIG_DIR: &str = "/etc/rockbot";
 const TOKEN_DIR: &str = "/var/run/rockbot/tokens";
-const MODEL_SECRET_DIR: &str = "/var/run/rockbot/secrets/model";
+const SECRETS_DIR: &str = "/var/run/rockbot/secrets";
 const API_KEY: &str = "api-key";
 const OPERATOR: &str = "operator";
 const SCRIPTS_MANAGER: &str = "scripts-manager";
@@ -66,7 +67,8 @@ pub fn agent_objects(agent: &ValidAgent, servers: &ResolvedServers, settings: &S
 
 fn config_text(agent: &ValidAgent, servers: &ResolvedServers) -> String {
     // Serialising plain data to a string has no way to fail; an empty file would be refused by the agent at once.
-    serde_json::to_string_pretty(&agent_config(agent, servers)).unwrap_or_default()
+    let config = agent_config(agent, servers, |of, _| format!("{}/{API_KEY}", key_dir(of)).into());
+    serde_json::to_string_pretty(&config).unwrap_or_default()
 }
 
 fn short_hash(text: &str) -> String {
@@ -127,7 +129,7 @@ fn environment(agent: &ValidAgent, settings: &Settings) -> Vec<EnvVar> {
         variable("ROCKBOT_CONFIG", format!("{CONFIG_DIR}/{FILE_NAME}")),
         variable("ROCKBOT_LISTEN", format!("0.0.0.0:{PORT}")),
     ];
-    if agent.script_timeout_seconds.is_some() {
+    if agent.scripts.is_some() {
         environment.extend([
             variable("ROCKBOT_SCRIPTS_MANAGER_URL", settings.scripts_manager_url.clone()),
             variable(
@@ -162,29 +164,44 @@ fn volumes(parent: Parent<'_>, agent: &ValidAgent) -> Vec<(VolumeMount, Volume)>
     };
     let mut volumes = vec![
         mounted("config", CONFIG_DIR, config),
-        mounted("tokens", TOKEN_DIR, tokens(agent.script_timeout_seconds.is_some())),
+        mounted("tokens", TOKEN_DIR, tokens(agent.scripts.is_some())),
     ];
-    if let Model::OpenAI {
-        api_key: Some(SecretKeyRef { name, key }),
-        ..
-    } = &agent.model
-    {
-        let secret = SecretVolumeSource {
-            secret_name: Some(name.clone()),
-            items: Some(vec![KeyToPath {
-                key: key.clone(),
-                path: API_KEY.into(),
-                ..KeyToPath::default()
-            }]),
-            ..SecretVolumeSource::default()
-        };
-        let volume = Volume {
-            secret: Some(secret),
-            ..Volume::default()
-        };
-        volumes.push(mounted("model", MODEL_SECRET_DIR, volume));
+    for (position, model) in agent.models().enumerate() {
+        let key = model.api_key.as_ref();
+        volumes.extend(key.map(|key| key_volume(KeyOf::Model(position), key)));
     }
+    let callers = agent.access.api_keys.iter();
+    volumes.extend(callers.map(|key| key_volume(KeyOf::Caller(&key.name), &key.secret_key_ref)));
     volumes
+}
+
+fn key_volume(of: KeyOf<'_>, SecretKeyRef { name, key }: &SecretKeyRef) -> (VolumeMount, Volume) {
+    let secret = SecretVolumeSource {
+        secret_name: Some(name.clone()),
+        items: Some(vec![KeyToPath {
+            key: key.clone(),
+            path: API_KEY.into(),
+            ..KeyToPath::default()
+        }]),
+        ..SecretVolumeSource::default()
+    };
+    let volume = Volume {
+        secret: Some(secret),
+        ..Volume::default()
+    };
+    mounted(&key_name(of), &key_dir(of), volume)
+}
+
+fn key_name(of: KeyOf<'_>) -> String {
+    match of {
+        KeyOf::Model(0) => "model".into(),
+        KeyOf::Model(position) => format!("fallback-{position}"),
+        KeyOf::Caller(name) => format!("caller-{name}"),
+    }
+}
+
+fn key_dir(of: KeyOf<'_>) -> String {
+    format!("{SECRETS_DIR}/{}", key_name(of))
 }
 
 /// Tokens that are worth nothing to the Kubernetes API: each has one of our services as its only audience.

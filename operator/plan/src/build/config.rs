@@ -2,66 +2,106 @@
 
 use std::path::PathBuf;
 
-use rockbot_agent_config::{AgentConfig, Limits, McpServerConfig, ModelConfig, Provider, ScriptsConfig, ToolsConfig};
+use rockbot_agent_config::{
+    AccessConfig, AccessKey, AgentConfig, Limits, McpServerConfig, ModelConfig, Provider, ScriptsConfig, ToolsConfig,
+};
+use rockbot_crds::{
+    access::{self, AnonymousScope},
+    model::{self, SecretKeyRef},
+};
 
-use super::API_KEY_FILE;
 use crate::{
     inputs::{ResolvedServers, Server},
     valid::{Model, Sampling, ValidAgent},
 };
 
-/// The configuration of an agent. The file of its key is where a pod has it; who runs the agent elsewhere replaces it.
-pub fn agent_config(agent: &ValidAgent, servers: &ResolvedServers) -> AgentConfig {
+/// Whose key a file holds.
+#[derive(Clone, Copy, Debug)]
+pub enum KeyOf<'a> {
+    /// A model's, by its position in [`ValidAgent::models`].
+    Model(usize),
+    /// That of those who ask the agent, by the name that the agent gives it.
+    Caller(&'a str),
+}
+
+/// The configuration of an agent. `key_file` says where a key is.
+pub fn agent_config(
+    agent: &ValidAgent,
+    servers: &ResolvedServers,
+    key_file: impl Fn(KeyOf<'_>, &SecretKeyRef) -> PathBuf,
+) -> AgentConfig {
+    let config = |position, model: &Model| {
+        one_model(
+            model,
+            model.api_key.as_ref().map(|key| key_file(KeyOf::Model(position), key)),
+        )
+    };
+    let fallbacks = agent.model.fallbacks.iter().enumerate();
+    let model = ModelConfig {
+        fallbacks: fallbacks.map(|(index, fallback)| config(index + 1, fallback)).collect(),
+        ..config(0, &agent.model)
+    };
     AgentConfig {
         name: agent.owner.name.clone(),
         description: agent.description.clone(),
         instructions: agent.instructions.clone(),
-        model: model(&agent.model),
+        model,
         tools: ToolsConfig {
-            scripts: agent
-                .script_timeout_seconds
-                .map(|timeout_seconds| ScriptsConfig { timeout_seconds }),
+            scripts: agent.scripts.as_ref().map(|scripts| ScriptsConfig {
+                timeout_seconds: scripts.timeout_seconds,
+                packages: scripts.packages.clone(),
+            }),
             mcp: servers.found().map(server).collect(),
+        },
+        access: AccessConfig {
+            anonymous: agent.access.anonymous_scope == AnonymousScope::All,
+            api_keys: agent
+                .access
+                .api_keys
+                .iter()
+                .map(|key| access_key(key, &key_file))
+                .collect(),
         },
         limits: Limits {
             max_tool_rounds: agent.max_tool_rounds,
             request_timeout_seconds: agent.request_timeout_seconds,
+            max_concurrent_requests: agent.max_concurrent_requests,
         },
     }
 }
 
-fn model(model: &Model) -> ModelConfig {
-    let (provider, name, base_url, has_key, sampling) = match model {
-        Model::OpenAI {
-            name,
-            base_url,
-            api_key,
-            sampling,
-            ..
-        } => (
-            Provider::OpenAI,
-            name.clone(),
-            base_url.clone(),
-            api_key.is_some(),
-            sampling,
-        ),
-        Model::Demo { name, sampling } => (Provider::Demo, name.clone().unwrap_or_default(), None, false, sampling),
-    };
+fn access_key(key: &access::AccessKey, key_file: impl Fn(KeyOf<'_>, &SecretKeyRef) -> PathBuf) -> AccessKey {
+    AccessKey {
+        name: key.name.clone(),
+        scope: key.scope.clone(),
+        file: key_file(KeyOf::Caller(&key.name), &key.secret_key_ref),
+    }
+}
+
+fn one_model(model: &Model, api_key_file: Option<PathBuf>) -> ModelConfig {
     let Sampling {
         temperature,
         top_p,
         max_tokens,
         timeout_seconds,
-    } = *sampling;
+    } = model.sampling;
     ModelConfig {
-        provider,
-        name,
-        base_url,
-        api_key_file: has_key.then(|| PathBuf::from(API_KEY_FILE)),
+        provider: match model.provider {
+            model::Provider::OpenAI => Provider::OpenAI,
+            model::Provider::Anthropic => Provider::Anthropic,
+            model::Provider::Gemini => Provider::Gemini,
+            model::Provider::Ollama => Provider::Ollama,
+            model::Provider::Demo => Provider::Demo,
+        },
+        name: model.name.clone(),
+        base_url: model.base_url.clone(),
+        api_key_file,
         temperature,
         top_p,
         max_tokens,
         timeout_seconds,
+        extra_body: model.extra_body.clone(),
+        fallbacks: Vec::new(),
     }
 }
 

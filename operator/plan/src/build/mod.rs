@@ -23,8 +23,8 @@ use crate::{
     valid::Owner,
 };
 
-pub use agent::{API_KEY_FILE, agent_objects};
-pub use config::agent_config;
+pub use agent::agent_objects;
+pub use config::{KeyOf, agent_config};
 pub use mcp_server::mcp_server_objects;
 
 /// The children of one resource. What is absent should not exist.

@@ -20,7 +20,7 @@ use crate::{
     endpoint::{Endpoint, Reach},
     inputs::{ResolvedServers, Route, Settings},
     labels::{self, Component},
-    valid::{Model, ValidAgent},
+    valid::ValidAgent,
 };
 
 /// Port of the operator's and the scripts manager's pods.
@@ -48,7 +48,7 @@ pub(super) fn agent_policy(
         peer(Some(labels::select([labels::ACCESS])), None),
     ];
     let mut egress = vec![dns(settings), release_service("operator", settings)];
-    if agent.script_timeout_seconds.is_some() {
+    if agent.scripts.is_some() {
         egress.push(release_service("scripts-manager", settings));
     }
     for server in servers.found() {
@@ -60,7 +60,7 @@ pub(super) fn agent_policy(
             Route::Elsewhere(endpoint) => add(&mut egress, reaching(endpoint, settings)),
         }
     }
-    if let Model::OpenAI { endpoint, .. } = &agent.model {
+    for endpoint in agent.models().filter_map(|model| model.endpoint.as_ref()) {
         add(&mut egress, reaching(endpoint, settings));
     }
     policy(parent, vec![from(callers, PORT)], egress)

@@ -3,8 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rockbot_crds::{
     Agent, AgentStatus,
-    agent::Provider,
     conditions::{ConditionType, Reason},
+    model::Provider,
 };
 
 use super::{Outcome, conditions::Conditions, rollout};
@@ -58,9 +58,9 @@ pub fn tool_names(agent: &Agent) -> Vec<String> {
 fn model(agent: &Agent) -> String {
     let model = &agent.spec.model;
     match (model.provider, &model.name) {
-        (Provider::OpenAI, Some(name)) => name.clone(),
-        (Provider::OpenAI, None) => "OpenAI".into(),
         (Provider::Demo, _) => "Demo".into(),
+        (_, Some(name)) => name.clone(),
+        (provider, None) => format!("{provider:?}"),
     }
 }
 

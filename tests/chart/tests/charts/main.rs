@@ -1,5 +1,6 @@
 //! K3: the charts as the real helm renders them, without a cluster.
 
+mod admission;
 mod crds;
 mod docs;
 mod network;

@@ -82,6 +82,48 @@ fn k3_scripts_are_walled_off() -> Result<()> {
 }
 
 #[test]
+fn t17_only_installers_of_packages_have_a_door_in_the_wall() -> Result<()> {
+    let policies = |packages: Value| -> Result<Vec<Manifest>> {
+        let manifests = product().render(&json!({ "scripts": { "packages": packages } }), &[])?;
+        let in_scripts =
+            |manifest: &Manifest| manifest.kind == "NetworkPolicy" && manifest.namespace == "rockbot-scripts";
+        Ok(manifests.into_iter().filter(in_scripts).collect())
+    };
+    let dns = "pods of kube-system:53/53";
+    for (packages, expected) in [
+        (json!({ "enabled": true }), vec![dns, "0.0.0.0/0 but private:443"]),
+        (
+            json!({ "enabled": true, "index": "http://index.example/simple" }),
+            vec![dns, "0.0.0.0/0 but private:80"],
+        ),
+        (
+            json!({ "enabled": true, "index": "https://index.example:8443/simple" }),
+            vec![dns, "0.0.0.0/0 but private:8443"],
+        ),
+        (
+            json!({ "enabled": true, "egress": [{ "to": [{ "podSelector": {} }], "ports": [{ "port": 8080 }] }] }),
+            vec![dns, "everything of all:8080"],
+        ),
+    ] {
+        let found = policies(packages.clone())?;
+        let door = find(&found, "NetworkPolicy", "rockbot-package-installer")?;
+        ensure!(found.len() == 2, "{packages}: {} policies", found.len());
+        assert_eq!(destinations(&found, &door.name)?, expected, "{packages}");
+        let spec = policy(&found, &door.name)?;
+        both_directions(spec.policy_types.as_deref())?;
+        ensure!(spec.ingress.is_none(), "somebody may call an installer");
+        let selector = spec.pod_selector.and_then(|selector| selector.match_labels);
+        let component = selector.and_then(|labels| labels.get("app.kubernetes.io/component").cloned());
+        ensure!(component.as_deref() == Some("package-installer"), "{component:?}");
+    }
+    ensure!(
+        policies(json!({ "enabled": false }))?.len() == 1,
+        "a door without packages"
+    );
+    Ok(())
+}
+
+#[test]
 fn k3_only_agents_call_the_services_until_metrics_are_opened() -> Result<()> {
     let agents = json!({ "namespaceSelector": {}, "podSelector": { "matchLabels": {
         "app.kubernetes.io/component": "agent", "app.kubernetes.io/managed-by": "rockbot-operator",
@@ -90,8 +132,32 @@ fn k3_only_agents_call_the_services_until_metrics_are_opened() -> Result<()> {
     let opened = product().render(&json!({ "metrics": { "from": [prometheus] } }), &[])?;
     let [closed, _] = renderings()?;
     for name in ["rockbot-operator", "rockbot-scripts-manager"] {
-        assert_eq!(callers(&closed, name)?, *std::slice::from_ref(&agents), "{name}");
-        assert_eq!(callers(&opened, name)?, [agents.clone(), prometheus.clone()], "{name}");
+        assert_eq!(callers(&closed, name, 8080)?, *std::slice::from_ref(&agents), "{name}");
+        assert_eq!(
+            callers(&opened, name, 8080)?,
+            [agents.clone(), prometheus.clone()],
+            "{name}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn t17_script_pods_may_reach_the_canary_and_nothing_else() -> Result<()> {
+    for manifests in renderings()? {
+        let name = &manifests
+            .iter()
+            .find(|manifest| manifest.kind == "Deployment" && manifest.name.ends_with("-scripts-manager"))
+            .context("no scripts manager")?
+            .name;
+        let wall = manifests.iter().find(|manifest| manifest.name.ends_with("-deny-all"));
+        let scripts = &wall.context("no wall")?.namespace;
+        let expected = json!({ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": scripts } } });
+        assert_eq!(callers(&manifests, name, 8081)?, [expected]);
+        for rule in policy(&manifests, name)?.ingress.unwrap_or_default() {
+            let ports = serde_json::to_value(rule.ports)?;
+            ensure!(ports[0]["port"] == 8080 || ports[0]["port"] == 8081, "{ports} is open");
+        }
     }
     Ok(())
 }
@@ -107,10 +173,10 @@ fn k3_the_services_reach_what_they_need_and_no_more() -> Result<()> {
     let mcp = "pods of all:any port";
     for (values, name, expected) in [
         (&open, "rockbot-operator", vec![dns, "anything:443/6443", mcp]),
-        (&open, "rockbot-scripts-manager", vec![dns, "anything:443/6443"]),
+        (&open, "rockbot-scripts-manager", vec!["anything:443/6443"]),
         (&narrow, "rockbot-operator", vec![more_dns, "10.0.0.1/32:6443", mcp]),
-        (&narrow, "rockbot-scripts-manager", vec![more_dns, "10.0.0.1/32:6443"]),
-        (&Value::Null, "rockbot-scripts-manager", vec![dns, "anything:443/6443"]),
+        (&narrow, "rockbot-scripts-manager", vec!["10.0.0.1/32:6443"]),
+        (&Value::Null, "rockbot-scripts-manager", vec!["anything:443/6443"]),
         (
             &Value::Null,
             "rockbot-operator",
@@ -141,9 +207,12 @@ fn both_directions(types: Option<&[String]>) -> Result<()> {
     Ok(())
 }
 
-fn callers(manifests: &[Manifest], name: &str) -> Result<Vec<Value>> {
+fn callers(manifests: &[Manifest], name: &str, port: i32) -> Result<Vec<Value>> {
     let rules = policy(manifests, name)?.ingress.unwrap_or_default();
-    let peers = rules.into_iter().flat_map(|rule| rule.from.unwrap_or_default());
+    let of_port = rules
+        .into_iter()
+        .filter(|rule| json!(rule.ports)[0]["port"] == json!(port));
+    let peers = of_port.flat_map(|rule| rule.from.unwrap_or_default());
     peers.map(|peer| Ok(serde_json::to_value(peer)?)).collect()
 }
 

@@ -44,7 +44,14 @@ fn k3_every_object_is_of_its_type_labelled_and_placed() -> Result<()> {
                     manifest.id()
                 );
             }
-            let of_the_cluster = ["ClusterRole", "ClusterRoleBinding", "Namespace"].contains(&manifest.kind.as_str());
+            let of_the_cluster = [
+                "ClusterRole",
+                "ClusterRoleBinding",
+                "Namespace",
+                "ValidatingAdmissionPolicy",
+                "ValidatingAdmissionPolicyBinding",
+            ]
+            .contains(&manifest.kind.as_str());
             ensure!(
                 manifest.namespace.is_empty() == of_the_cluster,
                 "{}: wrong namespace",
@@ -111,7 +118,20 @@ fn k3_flags_carry_the_values() -> Result<()> {
         "--listen=0.0.0.0:8080",
         "--scripts-namespace=my-scripts",
         "--image=registry.example/python:3.13-slim",
-        "--pool-size=8",
+        "--requests=cpu=20m,memory=64Mi,ephemeral-storage=32Mi",
+        "--limits=cpu=1,memory=512Mi,ephemeral-storage=512Mi",
+        "--runtime-class=gvisor",
+        "--host-users=false",
+        "--walls=baseline",
+        "--require-network-policy=false",
+        "--canary-listen=0.0.0.0:8081",
+        "--require-admission-policy=false",
+        "--package-index=http://index.example:8080/simple",
+        "--package-allow=numpy,pandas",
+        "--package-cache=/cache",
+        "--package-cache-size=2Gi",
+        "--pool-min=8",
+        "--pool-max=16",
         "--queue-size=16",
         "--max-concurrent=32",
         "--max-concurrent-per-agent=2",

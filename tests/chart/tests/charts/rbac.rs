@@ -35,7 +35,11 @@ const OPERATOR_AT_HOME: &[&str] = &[
 /// What the scripts manager may do in every namespace.
 const MANAGER: &[&str] = &["authentication.k8s.io/tokenreviews: create"];
 /// What the scripts manager may do in the scripts namespace.
-const MANAGER_OF_SCRIPTS: &[&str] = &["/pods: list watch create delete", "/pods/attach: get create"];
+const MANAGER_OF_SCRIPTS: &[&str] = &[
+    "/pods: list watch create delete",
+    "/pods/attach: get create",
+    "events.k8s.io/events: create",
+];
 
 #[test]
 fn k3_permissions_are_exactly_these() -> Result<()> {

@@ -1,8 +1,11 @@
 //! An installed RockBot on a real Kubernetes. Every test has a namespace of its own, so all of them run at once.
 
+mod admission;
 mod agents;
+mod canary;
 mod identity;
 mod lifecycle;
 mod mcp;
+mod permissions;
 mod quiet;
 mod walls;

@@ -15,6 +15,7 @@ use rockbot_e2e::{
     fixtures::{demo_agent, python_pod, run_pod, start_pod},
     identity::token,
     in_namespace,
+    parts::{ADMISSION, MANAGER, Parts, WALL},
     release::{self, SCRIPTS_MANAGER, SCRIPTS_NAMESPACE},
     service::Service,
     wait::Seen,
@@ -24,31 +25,23 @@ use serde_json::{Value, json};
 const PROBE: &str = include_str!("../../python/probe.py");
 const CANARY: &str = include_str!("../../python/canary.py");
 
-/// The chart's manager, in a namespace whose scripts are behind the seccomp filter only.
-const MANAGER: [&str; 6] = [
-    "scripts/namespace",
-    "scripts-manager/serviceaccount",
-    "scripts-manager/rbac",
-    "scripts-manager/service",
-    "scripts-manager/deployment",
-    "scripts-manager/networkpolicy",
-];
-
 #[tokio::test]
 async fn t17_seccomp_alone_stops_a_script() -> Result<()> {
     in_namespace("seccomp", async |ns| {
         let targets = start_canary(ns).await?;
         ns.apply(&demo_agent("one")).await?;
         ns.ready(AGENT, "one").await?;
-        with_part_of_chart(ns, &MANAGER, async |scripts| {
-            let policies = scripts.api::<NetworkPolicy>().list(&ListParams::default()).await?;
-            ensure!(policies.items.is_empty(), "there is a NetworkPolicy, too");
-            reaches_everything(&scripts, &targets).await?;
-            let name = format!("{}-{SCRIPTS_MANAGER}", ns.name);
-            ns.kubectl(&["rollout", "status", &format!("deployment/{name}"), "--timeout=60s"])
+        Parts::with(ns, &MANAGER, &["scripts.requireNetworkPolicy=false"], async |parts| {
+            let policies = parts
+                .scripts
+                .api::<NetworkPolicy>()
+                .list(&ListParams::default())
                 .await?;
-            let manager = Service::open(&ns.cluster, &ns.name, &name).await?;
-            is_refused_sockets(&run_probe(ns, &manager, &targets).await?)
+            ensure!(policies.items.is_empty(), "there is a NetworkPolicy, too");
+            // The control, as an ordinary process: only script pods are let in later.
+            reaches_everything(&parts.scripts, &targets).await?;
+            parts.apply(&[ADMISSION], &[]).await?;
+            is_refused_sockets(&run_probe(ns, &parts.open_manager().await?, &targets).await?)
         })
         .await
     })
@@ -60,7 +53,8 @@ async fn t17_the_network_policy_alone_stops_a_script() -> Result<()> {
     in_namespace("policy", async |ns| {
         let targets = start_canary(ns).await?;
         reaches_everything(ns, &targets).await?;
-        with_part_of_chart(ns, &["scripts/namespace", "scripts/wall"], async |scripts| {
+        Parts::with(ns, &["scripts/namespace", WALL], &[], async |parts| {
+            let scripts = parts.scripts;
             ensure!(
                 walls_of(&scripts).await? == walls_of(&installed(ns)).await?,
                 "the installed wall is another one"
@@ -138,42 +132,6 @@ fn is_refused_sockets(seen: &Value) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Applies some of the chart's templates under names of their own, with scripts in a namespace of their own.
-async fn with_part_of_chart(
-    ns: &Namespace,
-    templates: &[&str],
-    test: impl AsyncFnOnce(Namespace) -> Result<()>,
-) -> Result<()> {
-    let scripts = Namespace {
-        cluster: ns.cluster.clone(),
-        name: format!("{}-scripts", ns.name),
-    };
-    let namespace = format!("scripts.namespace={}", scripts.name);
-    let dns = format!(
-        "networkPolicy.dnsCIDRs={{{}}}",
-        ns.cluster.settings.dns_cidrs().join(",")
-    );
-    let mut args = vec!["template", ns.name.as_str(), "helm/rockbot", "--namespace", &ns.name];
-    args.extend(["--set", &namespace, "--set", &dns, "--set", "scriptsManager.poolSize=1"]);
-    let files: Vec<_> = templates
-        .iter()
-        .map(|name| format!("--show-only=templates/{name}.yaml"))
-        .collect();
-    args.extend(files.iter().map(String::as_str));
-    let yaml = ns.cluster.run_helm(&args).await?;
-    let outcome = match ns.cluster.try_kubectl(&["apply", "--filename=-"], &yaml).await {
-        Ok(applied) if applied.success() => test(scripts).await,
-        Ok(applied) => Err(anyhow::anyhow!("the chart cannot be applied: {}", applied.stderr)),
-        Err(error) => Err(error),
-    };
-    // Roles of the whole cluster do not go with a namespace.
-    let removed = ns
-        .cluster
-        .try_kubectl(&["delete", "--wait=false", "--ignore-not-found", "--filename=-"], &yaml)
-        .await;
-    outcome.and(removed.map(drop))
 }
 
 fn installed(ns: &Namespace) -> Namespace {

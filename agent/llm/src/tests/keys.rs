@@ -1,0 +1,132 @@
+//! Keys: read when they are needed, and never seen again.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use futures::future::join_all;
+use rockbot_fakes::{FakeModel, Refusal, Step};
+use serde_json::json;
+
+use super::{KEY, WIRES, ask, config, key_file, question, root};
+use crate::{ModelErrorKind as Kind, connect};
+
+#[tokio::test]
+async fn a_changed_key_is_used_at_once() {
+    let fake = FakeModel::start().await.unwrap();
+    let key = key_file("sk-wrong");
+    let base = fake.script("keys", [Step::say("in"), Step::say("in")]);
+    let model = connect(&config("OpenAI", json!({ "baseUrl": base, "apiKeyFile": key.path() }))).unwrap();
+    assert_eq!(
+        model.stream(&question()).await.err().unwrap().kind,
+        Kind::Authentication
+    );
+    std::fs::write(key.path(), KEY).unwrap();
+    assert!(model.stream(&question()).await.is_ok());
+    std::fs::write(key.path(), "").unwrap();
+    assert_eq!(model.stream(&question()).await.err().unwrap().kind, Kind::Configuration);
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Steps that say the key wherever a provider could.
+fn misbehaviours() -> Vec<Step> {
+    let refusals = [400, 401, 403, 404, 413, 429, 500, 529].map(|status| Step {
+        error: Some(Refusal::new(status, &format!("the key {KEY} is no good"))),
+        ..Step::default()
+    });
+    let told = json!({ "type": "error", "error": { "type": "x", "message": format!("{KEY}!") } });
+    let others = [
+        Step {
+            error_event: Some(told.clone()),
+            ..Step::default()
+        },
+        Step {
+            error_event: Some(told),
+            ..Step::say("half a sentence")
+        },
+        Step {
+            raw: Some(format!("data: {KEY}\n\n")),
+            ..Step::default()
+        },
+        Step {
+            raw: Some(KEY.into()),
+            content_type: Some(format!("text/{KEY}")),
+            ..Step::default()
+        },
+        Step {
+            cut_after_bytes: Some(10),
+            ..Step::say(KEY)
+        },
+    ];
+    refusals.into_iter().chain(others).collect()
+}
+
+/// Everything that is logged at any level, and every error, while providers misbehave and repeat the key that they were
+/// sent.
+#[tokio::test]
+async fn no_key_is_in_any_log_or_error() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(log.finish());
+
+    let fake = FakeModel::start().await.unwrap();
+    let key = key_file(KEY);
+    let mut errors = Vec::new();
+    for (wire, provider) in WIRES {
+        // Side by side, because they wait.
+        let asked = misbehaviours().into_iter().enumerate().map(async |(index, step)| {
+            let scenario = format!("{wire}-{index}");
+            fake.script(&scenario, [step.clone(), step.clone(), step]);
+            let fields = json!({ "baseUrl": root(&fake, wire, &scenario), "apiKeyFile": key.path() });
+            ask(provider, fields).await.1.unwrap_err()
+        });
+        errors.extend(join_all(asked).await);
+    }
+    let mut other = key_file(KEY);
+    io::Write::write_all(&mut other, format!("{KEY}\nsecond line").as_bytes()).unwrap();
+    errors.push(
+        ask(
+            "OpenAI",
+            json!({ "baseUrl": "http://127.0.0.1:1/v1", "apiKeyFile": other.path() }),
+        )
+        .await
+        .1
+        .unwrap_err(),
+    );
+    errors.push(
+        ask(
+            "OpenAI",
+            json!({ "baseUrl": "http://127.0.0.1:1/v1", "apiKeyFile": key.path() }),
+        )
+        .await
+        .1
+        .unwrap_err(),
+    );
+
+    let log = String::from_utf8_lossy(&lines.0.lock().unwrap()).into_owned();
+    assert!(
+        log.contains("the model provider did not answer a request"),
+        "nothing was logged"
+    );
+    for text in [log, format!("{errors:?}")] {
+        let found = text.lines().find(|line| line.contains(KEY) || line.contains("5ecret"));
+        assert_eq!(found, None);
+    }
+}

@@ -1,0 +1,49 @@
+//! Settings that do not exist, or are not what they may be.
+
+#![allow(dead_code, unused_variables)]
+
+use rockbot_agent::sdk::skill;
+
+struct MySkill;
+
+#[skill]
+impl MySkill {
+    #[hook(on_conection)]
+    fn unknown_event(&self) {}
+
+    #[hook(priority = 10)]
+    fn no_event(&self) {}
+
+    #[hook(on_chunk, on_message)]
+    fn two_events(&self) {}
+
+    #[hook(on_chunk, priority = "high")]
+    fn bad_priority(&self) {}
+
+    /// Has a bad scope.
+    #[tool(scope = "Owner")]
+    fn bad_scope(&self) {}
+
+    /// Admits nobody.
+    #[tool(scope = [])]
+    fn no_scope(&self) {}
+
+    /// Has an unknown setting.
+    #[tool(scopes = "owner")]
+    fn unknown_setting(&self) {}
+
+    /// Goes nowhere.
+    #[handoff(type = "robot")]
+    fn bad_type(&self) -> String {
+        String::new()
+    }
+
+    /// Is two things.
+    #[tool]
+    #[handoff]
+    fn two_things(&self) -> String {
+        String::new()
+    }
+}
+
+fn main() {}

@@ -1,0 +1,138 @@
+//! Stdin and stdout of a container, over the WebSocket that Kubernetes calls `attach`.
+//!
+//! The stream is read and written where a script is waited for: no task of its own wakes up between a script and its bytes.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+use futures::{Sink, SinkExt, Stream, StreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    api::{AttachParams, Request},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf, split},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+/// Each message begins with the number of a channel.
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STATUS: u8 = 3;
+/// Between two signs of life: load balancers end connections that are silent for a minute.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// What a parked sandbox says.
+pub(crate) type Stdout = ReadHalf<Attachment>;
+/// What it hears.
+pub(crate) type Stdin = WriteHalf<Attachment>;
+
+/// An attached container. The end of its stdout is the end of this stream; what breaks is an error.
+pub(crate) struct Attachment {
+    socket: Box<dyn Socket>,
+    /// The rest of the latest message.
+    unread: Bytes,
+    keep_alive: Interval,
+}
+
+trait Socket: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Send + Unpin {}
+
+impl<S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Send + Unpin> Socket for S {}
+
+/// Attaches to a container of the pod `name`.
+pub(crate) async fn attach(api: &Api<Pod>, name: &str, container: &str) -> kube::Result<(Stdout, Stdin)> {
+    let streams = AttachParams::default().container(container).stdin(true).stderr(false);
+    let request = Request::new(api.resource_url())
+        .attach(name, &streams)
+        .map_err(kube::Error::BuildRequest)?;
+    let socket = api.clone().into_client().connect(request).await?.into_stream();
+    let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+    keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    Ok(split(Attachment {
+        socket: Box::new(socket),
+        unread: Bytes::new(),
+        keep_alive,
+    }))
+}
+
+impl Attachment {
+    /// Whoever reads keeps the connection alive: a parked sandbox is read from all the time.
+    fn poll_keep_alive(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        while self.keep_alive.poll_tick(context).is_ready() {
+            if self.socket.poll_ready_unpin(context).is_ready() {
+                self.socket
+                    .start_send_unpin(Message::Ping(Bytes::new()))
+                    .map_err(broken)?;
+            }
+        }
+        match self.socket.poll_flush_unpin(context) {
+            Poll::Ready(Err(error)) => Err(broken(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Attachment {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while this.unread.is_empty() {
+            let message = match this.socket.poll_next_unpin(context) {
+                Poll::Ready(Some(message)) => message.map_err(broken)?,
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    this.poll_keep_alive(context)?;
+                    return Poll::Pending;
+                }
+            };
+            let Message::Binary(mut bytes) = message else {
+                continue;
+            };
+            match bytes.first() {
+                Some(&STDOUT) => {
+                    bytes.advance(1);
+                    this.unread = bytes;
+                }
+                // How the container ended; its supervisor has told more than that.
+                Some(&STATUS) => return Poll::Ready(Ok(())),
+                _ => {}
+            }
+        }
+        let length = this.unread.len().min(buffer.remaining());
+        buffer.put_slice(&this.unread.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Attachment {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.socket.poll_ready_unpin(context)).map_err(broken)?;
+        let mut message = Vec::with_capacity(1 + bytes.len());
+        message.push(STDIN);
+        message.extend_from_slice(bytes);
+        this.socket.start_send_unpin(Message::binary(message)).map_err(broken)?;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().socket.poll_flush_unpin(context).map_err(broken)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().socket.poll_close_unpin(context).map_err(broken)
+    }
+}
+
+fn broken(error: Error) -> io::Error {
+    match error {
+        Error::Io(error) => error,
+        error => io::Error::other(error),
+    }
+}

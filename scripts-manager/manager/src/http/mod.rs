@@ -1,0 +1,186 @@
+//! The HTTP API, the probes and the metrics.
+
+mod body;
+mod refusal;
+mod status;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use rockbot_identity::{Caller, Verifier};
+use rockbot_sandbox::{Caps, Run};
+use rockbot_scripts_api::OutputChunk;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{
+    args::Args,
+    findings::Findings,
+    installer::Packages,
+    metrics::{self, Metrics},
+    pod::Pods,
+    pool::{Pool, Work},
+    replay::{self, Entry, Outcome, Replays},
+};
+
+use body::{Bodies, Incoming};
+use refusal::Refusal;
+
+/// What the handlers use.
+pub(crate) struct Parts {
+    pub args: Args,
+    pub verifier: Verifier,
+    pub pool: Arc<Pool>,
+    pub pods: Pods,
+    pub packages: Packages,
+    pub findings: Arc<Findings>,
+    pub metrics: Arc<Metrics>,
+    pub draining: CancellationToken,
+}
+
+#[derive(Clone)]
+struct App {
+    parts: Arc<Parts>,
+    bodies: Arc<Bodies>,
+    replays: Arc<Replays>,
+}
+
+/// All routes.
+pub(crate) fn router(parts: Arc<Parts>) -> Router {
+    let app = App {
+        parts,
+        bodies: Arc::default(),
+        replays: Arc::default(),
+    };
+    Router::new()
+        .route("/v1/scripts", post(run_script))
+        .route("/v1/status", get(status::status))
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .layer(CatchPanicLayer::new())
+        .with_state(app)
+}
+
+async fn run_script(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    // Who calls is known before a byte of the body is read.
+    let caller = app.parts.verifier.authenticate(request.headers()).await?;
+    let key = replay::key(request.headers())?;
+    let streamed = stream::is_wanted(request.headers());
+    let incoming = app.bodies.read(request).await?;
+    if !streamed {
+        let (outcome, _) = app.begin(caller, key, incoming, None)?;
+        return Ok(Json(&*outcome.await?).into_response());
+    }
+    let (output, chunks) = mpsc::channel(stream::CHUNKS);
+    let (outcome, origin) = app.begin(caller, key, incoming, Some(output))?;
+    stream::respond(chunks, Box::pin(outcome), origin).await
+}
+
+/// Whose run a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Own,
+    /// That of an earlier request with the same key.
+    Earlier,
+}
+
+impl App {
+    /// Starts what a request asks for, unless an earlier one did. Dropping the future ends the script; with a key it ends a
+    /// little later, because the same client may come back.
+    fn begin(
+        &self,
+        caller: Caller,
+        key: Option<String>,
+        incoming: Incoming,
+        output: Option<mpsc::Sender<OutputChunk>>,
+    ) -> Result<(impl Future<Output = Outcome> + Send + use<>, Origin), Refusal> {
+        let fingerprint = incoming.fingerprint;
+        let Some(key) = key else {
+            let run = self.run(caller, incoming, output, false);
+            return Ok((futures::future::Either::Left(run), Origin::Own));
+        };
+        let entry = self.replays.enter(&caller, key, fingerprint, Instant::now());
+        let (pending, origin) = match entry.ok_or_else(Refusal::another_body)? {
+            Entry::First(first) => {
+                let pending = first.pending();
+                tokio::spawn(first.run(self.run(caller, incoming, output, true)));
+                (pending, Origin::Own)
+            }
+            Entry::Again(pending) => {
+                self.parts.metrics.replays.inc();
+                (pending, Origin::Earlier)
+            }
+        };
+        Ok((futures::future::Either::Right(replay::outcome(pending)), origin))
+    }
+
+    fn run(
+        &self,
+        caller: Caller,
+        incoming: Incoming,
+        output: Option<mpsc::Sender<OutputChunk>>,
+        idempotent: bool,
+    ) -> impl Future<Output = Outcome> + Send + use<> {
+        let parts = Arc::clone(&self.parts);
+        async move {
+            let Incoming {
+                request,
+                memory: _memory,
+                ..
+            } = incoming;
+            let layer = parts.packages.layer(&request).await.inspect_err(|_| {
+                parts.metrics.count(metrics::Outcome::Refused);
+            })?;
+            let work = Work {
+                run: Run::new(&request, Caps::default()),
+                layer,
+                packages: request.pip_packages,
+                output,
+                idempotent,
+            };
+            // The run has a copy.
+            drop(request.input_data);
+            drop(request.script);
+            parts.pool.run(&caller, work).await.map(Arc::new)
+        }
+    }
+}
+
+async fn ready(State(app): State<App>) -> Response {
+    if app.parts.draining.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping").into_response();
+    }
+    if !app.parts.pods.are_listed() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "script pods cannot be listed yet").into_response();
+    }
+    "ok".into_response()
+}
+
+async fn metrics(State(app): State<App>) -> Response {
+    let Parts {
+        pool,
+        findings,
+        metrics,
+        ..
+    } = &*app.parts;
+    match metrics.text(pool, &findings.now()) {
+        Ok(text) => (
+            [(
+                header::CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            text,
+        )
+            .into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

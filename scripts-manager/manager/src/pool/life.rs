@@ -1,0 +1,187 @@
+//! The life of one sandbox: started, parked, given one script at most, deleted.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use rand::Rng;
+use rockbot_sandbox::{ConversationError, Ending};
+use rockbot_scripts_api::{ScriptError, ScriptErrorCode};
+use rockbot_scripts_packages::Layer;
+use tokio::{
+    sync::oneshot,
+    task::yield_now,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    Pool,
+    job::{Job, Slot, lost},
+};
+use crate::{
+    audit,
+    demand::Target,
+    desk::Waiting,
+    metrics::Outcome,
+    pod::{Sandbox, StartError},
+};
+
+/// What a supervisor may take beyond the script's own time.
+const MARGIN: Duration = Duration::from_secs(5);
+/// A parked pod is replaced at about this age: load balancers and API servers close idle streams.
+const MAX_AGE: Duration = Duration::from_secs(20 * 60);
+/// Sandboxes that may be lost before they got anything of a script.
+const MAX_ATTEMPTS: u32 = 3;
+
+impl Pool {
+    /// The whole life.
+    pub(super) async fn live(self: Arc<Self>, layer: Option<Arc<Layer>>, hurry: bool) {
+        let begin = Instant::now();
+        let mut sandbox = match self.pods.start(layer.as_deref(), hurry, &self.stop).await {
+            Ok(sandbox) => sandbox,
+            Err(error) => {
+                self.metrics.start_failures.inc();
+                tracing::warn!(%error, "a sandbox did not start");
+                let key = Target { layer, count: 0 }.key();
+                self.desk().start_failed(key);
+                self.pace().failed(Instant::now(), error.to_string());
+                self.changed.notify_one();
+                return;
+            }
+        };
+        self.pace().succeeded();
+        self.demand().refilled(begin.elapsed());
+        if let Some(job) = self.park(&mut sandbox).await {
+            self.use_up(&mut sandbox, job).await;
+            self.await_quiet().await;
+        }
+        sandbox.delete().await;
+    }
+
+    /// Waits for a script; none comes when the sandbox ends before, is too old or one too many.
+    async fn park(&self, sandbox: &mut Sandbox) -> Option<Job> {
+        let (offer, mut accept) = oneshot::channel();
+        self.desk().park(Slot {
+            name: sandbox.name().to_owned(),
+            key: sandbox.key(),
+            offer,
+        });
+        self.dispatch();
+        tokio::select! {
+            biased;
+            offered = &mut accept => return offered.ok(),
+            error = sandbox.lost() => {
+                tracing::warn!(pod = sandbox.name(), %error, "a parked sandbox ended");
+                self.pace().failed(Instant::now(), format!("a parked sandbox ended: {error}"));
+            }
+            () = sleep(MAX_AGE.mul_f64(rand::rng().random_range(0.9..1.1))) => {}
+            () = self.stop.cancelled() => {}
+        }
+        // The desk may have given it a script in this very moment. Not a byte of it was sent, so another one takes it.
+        accept.close();
+        self.desk().withdraw(sandbox.name());
+        if let Ok(job) = accept.try_recv() {
+            self.give_back(job);
+        }
+        self.dispatch();
+        None
+    }
+
+    /// Runs the one script of a sandbox, unless the sandbox is lost before it got anything of it.
+    async fn use_up(&self, sandbox: &mut Sandbox, mut job: Job) {
+        let ready = tokio::select! {
+            biased;
+            ready = prepare(sandbox, job.work.layer.as_deref()) => ready,
+            () = job.reply.closed() => return self.desk().finished(&job.caller),
+            () = self.stop.cancelled() => Err(StartError::Stopping),
+        };
+        match ready {
+            Ok(()) => self.serve(sandbox, job).await,
+            Err(StartError::Conversation(ConversationError::Refused { reason })) => self.refuse(job, &reason),
+            Err(error) => {
+                tracing::warn!(pod = sandbox.name(), %error, "a sandbox was lost before it got its script");
+                job.attempts += 1;
+                self.give_back(job);
+                self.dispatch();
+            }
+        }
+    }
+
+    /// Runs the script, answers, and only then does the rest.
+    async fn serve(&self, sandbox: &mut Sandbox, mut job: Job) {
+        let (queued, begin) = (job.queued.elapsed(), Instant::now());
+        let limit = Duration::from_millis(job.work.run.timeout_ms) + MARGIN;
+        let ending = tokio::select! {
+            biased;
+            ended = timeout(limit, sandbox.conversation.run(&job.work.run, job.work.output.as_ref())) => match ended {
+                Ok(ended) => ended.map_err(|error| lost(error.to_string())),
+                Err(_) => Err(lost(format!("the sandbox did not answer within {limit:?}"))),
+            },
+            () = job.reply.closed() => Err(lost("its client went away")),
+            () = self.stop.cancelled() => Err(lost("the scripts manager stopped before the script's end")),
+        };
+        let record = audit::Record::new(&job, sandbox.name(), &ending, queued, begin.elapsed());
+        let Job {
+            caller, work, reply, ..
+        } = job;
+        let pod = sandbox.name().to_owned();
+        self.desk().finished(&caller);
+        // Whoever reads the output as it comes sees its end, and then the answer.
+        drop(work.output);
+        let _ = reply.send(ending.map(|ending: Ending| ending.into_result(pod)));
+        yield_now().await;
+        self.dispatch();
+        if record.completed()
+            && let Err(error) = sandbox.conversation.acknowledge().await
+        {
+            tracing::debug!(pod = sandbox.name(), %error, "a sandbox did not wait for its acknowledgement");
+        }
+        record.write(&work.run.script, &self.metrics);
+    }
+
+    /// Puts a script back to the head of the queue, if it was not there too often.
+    fn give_back(&self, job: Job) {
+        if job.attempts < MAX_ATTEMPTS {
+            return self.desk().give_back(job);
+        }
+        self.desk().finished(job.caller());
+        self.metrics.count(Outcome::Unavailable);
+        let _ = job.reply.send(Err(self.unavailable()));
+    }
+
+    /// The supervisor does not take the packages; no other one will.
+    fn refuse(&self, job: Job, reason: &str) {
+        self.desk().finished(job.caller());
+        self.metrics.count(Outcome::Refused);
+        let message = format!("pip_packages: they cannot be unpacked in a sandbox: {reason}");
+        let _ = job
+            .reply
+            .send(Err(ScriptError::new(ScriptErrorCode::PackagesRefused, message)));
+        self.dispatch();
+    }
+
+    /// Waits until the end of a pod is in nobody's way, for a moment at most.
+    async fn await_quiet(&self) {
+        let ended = Instant::now();
+        loop {
+            let start = self.pace().when_to_delete(ended);
+            if start <= Instant::now() {
+                return;
+            }
+            tokio::select! {
+                () = sleep_until(start) => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+}
+
+/// Sees to it that a sandbox is still there, and has the packages of the script.
+async fn prepare(sandbox: &mut Sandbox, layer: Option<&Layer>) -> Result<(), StartError> {
+    if let Some(error) = sandbox.lost().now_or_never() {
+        return Err(error);
+    }
+    match layer {
+        Some(layer) if sandbox.key().packages != Some(layer.id) => sandbox.install(layer).await,
+        _ => Ok(()),
+    }
+}

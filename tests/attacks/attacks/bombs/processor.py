@@ -1,0 +1,5 @@
+# Uses the processor without end.
+# expect: timed out, stdout any
+# timeout: 1
+while True:
+    pass

@@ -1,0 +1,3 @@
+# Turns off randomised addresses.
+# expect: "refused EPERM"
+attempt(call("personality", 0x0040000))

@@ -1,0 +1,3 @@
+# Sends a datagram to a canary in the pod network.
+# expect pod: "refused EPERM"
+attempt(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"attack", tuple(targets["udp"]["pod"])))

@@ -1,0 +1,8 @@
+//! The scripts manager by itself: what its callers see, what it does about faults, and what it leaves behind. Each test has
+//! managers and pods of its own.
+
+mod faults;
+mod http;
+mod packages;
+mod pool;
+mod replicas;

@@ -1,0 +1,101 @@
+//! OpenAI's chat completions.
+
+use serde_json::{Map, Value, json};
+
+use super::{Answer, fragments, read, words};
+use crate::step::Step;
+
+pub(super) const KEEP_ALIVE: &str = ": keep-alive\n\n";
+const CREATED: u64 = 1_760_000_000;
+
+pub(super) fn events(answer: &Answer<'_>) -> Vec<String> {
+    let Answer { step, request, .. } = answer;
+    let include_usage = request["stream_options"]["include_usage"] == true;
+    let chunk = |choices: Value, usage: Value| {
+        let mut chunk = json!({
+            "id": "chatcmpl-fake",
+            "object": "chat.completion.chunk",
+            "created": CREATED,
+            "model": answer.model,
+            "service_tier": "default",
+            "system_fingerprint": "fp_fake",
+            "choices": choices,
+        });
+        if include_usage {
+            chunk["usage"] = usage;
+        }
+        event(&chunk)
+    };
+    let choice = |delta: Value, finish: Value| {
+        chunk(
+            json!([{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish }]),
+            Value::Null,
+        )
+    };
+    let deltas = deltas(step);
+    let written = deltas.len();
+    let mut events: Vec<_> = deltas.into_iter().map(|delta| choice(delta, Value::Null)).collect();
+    if let Some(error) = &step.error_event {
+        events.push(event(error));
+        return events;
+    }
+    let implied = if step.calls.is_empty() { "stop" } else { "tool_calls" };
+    events.push(choice(
+        json!({}),
+        step.finish_reason.as_deref().unwrap_or(implied).into(),
+    ));
+    if include_usage && !step.hide_usage {
+        events.push(chunk(json!([]), usage(answer, written)));
+    }
+    events.push("data: [DONE]\n\n".to_owned());
+    events
+}
+
+fn event(data: &Value) -> String {
+    format!("data: {data}\n\n")
+}
+
+fn deltas(step: &Step) -> Vec<Value> {
+    let content = if step.calls.is_empty() { json!("") } else { Value::Null };
+    let mut deltas = vec![json!({ "role": "assistant", "content": content, "refusal": null })];
+    let reasoning = words(step.reasoning.as_ref());
+    deltas.extend(reasoning.into_iter().map(|word| json!({ "reasoning_content": word })));
+    let content = words(step.content.as_ref());
+    deltas.extend(content.into_iter().map(|word| json!({ "content": word })));
+    for (index, call) in step.calls.iter().enumerate() {
+        let id = call.id.clone().unwrap_or_else(|| format!("call_{index}"));
+        let function = json!({ "name": call.name, "arguments": "" });
+        deltas.push(json!({ "tool_calls": [{ "index": index, "id": id, "type": "function", "function": function }] }));
+        let fragment = |text| json!({ "tool_calls": [{ "index": index, "function": { "arguments": text } }] });
+        deltas.extend(fragments(&call.arguments_text()).into_iter().map(fragment));
+    }
+    if step.extra != Map::new() {
+        deltas.push(Value::Object(step.extra.clone()));
+    }
+    deltas
+}
+
+/// A token for each word that was read and each delta that was written.
+fn usage(answer: &Answer<'_>, written: usize) -> Value {
+    let read = read(answer.chat);
+    json!({
+        "prompt_tokens": read,
+        "completion_tokens": written,
+        "total_tokens": read + written,
+        "prompt_tokens_details": { "cached_tokens": 1, "audio_tokens": 0 },
+        "completion_tokens_details": { "reasoning_tokens": 2 },
+    })
+}
+
+pub(super) fn complaint(request: &Value) -> Option<String> {
+    (request["stream"] != true).then(|| "this provider streams only: send \"stream\": true".to_owned())
+}
+
+pub(super) fn error(status: u16, message: &str) -> Value {
+    let (kind, code) = match status {
+        401 => ("invalid_request_error", json!("invalid_api_key")),
+        400..=499 => ("invalid_request_error", Value::Null),
+        _ => ("server_error", Value::Null),
+    };
+    json!({ "error": { "message": message, "type": kind, "param": null, "code": code } })
+}
