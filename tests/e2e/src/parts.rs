@@ -162,7 +162,8 @@ impl Parts {
 
     /// Removes what belongs to the whole cluster: its objects bear the name of the release.
     async fn remove(&self) -> Result<()> {
-        let kinds = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings";
+        let kinds = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,\
+                     runtimeclasses";
         let selector = format!("--selector=app.kubernetes.io/instance={}", self.ns.name);
         let cluster = &self.ns.cluster;
         cluster

@@ -2,6 +2,7 @@
 # expect pod: stdout any
 # expect pod: timed out, stdout any
 # expect pod: out of memory, signal 9, stdout any
+# expect pod: error sandbox_lost
 # expect local: "2000 files"
 # timeout: 10
 most = 10_000_000 if POD else 2000
