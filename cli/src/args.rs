@@ -25,7 +25,7 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  rockbot dev -f crds/examples/quickstart.yaml\n  rockbot dev -f agents/ -f secrets.yaml --listen 127.0.0.1:9000\n\nEdits of the files are picked up while it runs."
     )]
-    Dev(DevArgs),
+    Dev(Box<DevArgs>),
     /// Talk to an agent in the terminal.
     #[command(
         after_help = "Examples:\n  rockbot chat\n  rockbot chat assistant --url http://localhost:8080\n  rockbot chat analyst --output-dir plots\n  echo 'hello' | rockbot chat assistant"
@@ -51,6 +51,11 @@ pub(crate) struct DevArgs {
     /// Address to serve on.
     #[arg(long, env = "ROCKBOT_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
+    /// Directory for what agents with a volume keep (spec.storage); made when there is something to keep.
+    #[arg(long, env = "ROCKBOT_STATE_DIR", default_value = ".rockbot", value_name = "DIR")]
+    pub(crate) state_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) otlp: rockbot_telemetry::OtlpArgs,
 }
 
 /// `rockbot chat`.

@@ -5,59 +5,60 @@ mod manifests;
 mod secrets;
 mod watch;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context;
-use rockbot_agent_server::{Drain, Server};
+use rockbot_agent::Environment;
+use rockbot_agent_server::{Drain, Loopback, Server};
 use rockbot_scripts_local::LocalRunner;
+use rockbot_telemetry::{LogArgs, LogTo, Telemetry, start_log, stop_on_signal};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::{secrets::SecretFiles, watch::Watch};
 use crate::args::DevArgs;
 
+/// What it calls itself in traces and metrics, unless it is told otherwise.
+const SERVICE: &str = "rockbot-dev";
 /// Sandboxes that wait for a script: one for now, one for the call right after it.
 const PARKED: usize = 2;
 
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn run(args: DevArgs) -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(tracing::Level::WARN)
-        .init();
+    start_log(&LogArgs::of_warnings(), LogTo::Stderr);
+    let mut telemetry = Telemetry::start(&args.otlp, SERVICE)?;
     let secrets = SecretFiles::new()?;
-    let server = Server::new(Some(Arc::new(LocalRunner::new(PARKED)?)));
-    load(&args.files, &secrets, &server)?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| {
         format!(
             "cannot listen on {}; is something else there? Choose another address with --listen",
             args.listen
         )
     })?;
+    let server = Server::within(Environment {
+        scripts: Some(Arc::new(LocalRunner::new(PARKED)?)),
+        directory: Some(Arc::new(Loopback::of(listener.local_addr()?))),
+        ..Environment::default()
+    });
+    load(&args, &secrets, &server)?;
     announce(&server, &listener)?;
 
-    let shutdown = CancellationToken::new();
+    let counted = Arc::clone(&server);
+    telemetry.push_metrics(move || counted.metrics_text().ok());
+    let shutdown = stop_on_signal()?;
     let watch = Watch::start(&args.files)?;
-    let reloads = tokio::spawn(reload_on_edits(
-        watch,
-        args.files,
-        secrets,
-        server.clone(),
-        shutdown.clone(),
-    ));
-    let signals = tokio::spawn(cancel_on_signal(shutdown.clone()));
+    let reloads = tokio::spawn(reload_on_edits(watch, args, secrets, server.clone(), shutdown.clone()));
     let served = rockbot_agent_server::serve(listener, server, Drain::default(), shutdown.clone()).await;
     shutdown.cancel();
     reloads.await?;
-    signals.abort();
+    telemetry.end().await;
     served.context("the server failed")
 }
 
 /// Reads the manifests and serves what they say from now on. On an error the server goes on as it was.
-fn load(files: &[PathBuf], secrets: &SecretFiles, server: &Server) -> anyhow::Result<()> {
-    let manifests = manifests::read(files)?;
+fn load(args: &DevArgs, secrets: &SecretFiles, server: &Server) -> anyhow::Result<()> {
+    let manifests = manifests::read(&args.files)?;
     secrets.replace(&manifests.secrets)?;
-    let (configs, notes) = configs::of(&manifests, secrets)?;
+    let (configs, notes) = configs::of(&manifests, secrets, &args.state_dir)?;
     notes.iter().for_each(|note| eprintln!("note: {note}"));
     server.set_agents(configs)?;
     Ok(())
@@ -65,29 +66,17 @@ fn load(files: &[PathBuf], secrets: &SecretFiles, server: &Server) -> anyhow::Re
 
 async fn reload_on_edits(
     mut watch: Watch,
-    files: Vec<PathBuf>,
+    args: DevArgs,
     secrets: SecretFiles,
     server: Arc<Server>,
     shutdown: CancellationToken,
 ) {
     while shutdown.run_until_cancelled(watch.changed()).await.is_some() {
-        match load(&files, &secrets, &server) {
+        match load(&args, &secrets, &server) {
             Ok(()) => eprintln!("reloaded: {}", names(&server)),
             Err(error) => eprintln!("error: {error:#}\nThe agents go on as they were."),
         }
     }
-}
-
-async fn cancel_on_signal(shutdown: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-    shutdown.cancel();
 }
 
 fn announce(server: &Server, listener: &TcpListener) -> anyhow::Result<()> {

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 
 async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::Dev(args) => dev::run(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Dev(args) => dev::run(*args).await.map(|()| ExitCode::SUCCESS),
         Command::Chat(args) => chat::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Script(ScriptCommand::Run(args)) => Ok(script::run::run(*args).await),
         Command::Script(ScriptCommand::Bench(args)) => script::bench::run(args).await,

@@ -7,7 +7,13 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Resources, access::Access, model::Model};
+use crate::{
+    Resources,
+    access::Access,
+    model::Model,
+    skills::{Handoff, Hook, Prompt},
+    storage::Storage,
+};
 
 /// What the agent is and what it may do.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +44,9 @@ use crate::{Resources, access::Access, model::Model};
     validation = Rule::new("!(self.metadata.name in ['health', 'live', 'metrics', 'ready', 'v1'])").message(
         "metadata.name is a fixed route of the agent's server; health, live, metrics, ready and v1 cannot be agents"
     ),
+    validation = Rule::new("self.spec.storage.type != 'Volume' || self.spec.replicas <= 1").message(
+        "storage.type Volume needs replicas of at most 1: one pod has the volume; Postgres is for more"
+    ),
     crates(kube = "::kube_derive", kube_core = "::kube_core"),
     attr = r#"x_kube(crates(kube_core = "::kube_core"))"#
 )]
@@ -56,12 +65,34 @@ pub struct AgentSpec {
     /// Tools that the agent may use. A block that is absent is off.
     #[serde(default)]
     pub tools: Tools,
+    /// Texts that join the system message, after the instructions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub prompts: Vec<Prompt>,
+    /// Webhooks that the agent calls at the moments of a request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub hooks: Vec<Hook>,
+    /// Others that the model can have take over: agents, whoever talks to the agent, services.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub handoffs: Vec<Handoff>,
     /// Who may ask, and what they may use.
     #[serde(default)]
     pub access: Access,
-    /// Bounds of one request.
+    /// Bounds of one request, and of a day.
     #[serde(default)]
     pub limits: Limits,
+    /// Where the agent's days begin: a name of the IANA database, such as `Europe/Paris`.
+    #[serde(default = "utc")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z][-+_/A-Za-z0-9]*$"))]
+    pub time_zone: String,
+    /// Where it keeps what must outlive a request: stored responses, and the tokens of the day.
+    #[serde(default)]
+    pub storage: Storage,
     /// Number of pods.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 100))]
@@ -142,7 +173,7 @@ pub struct McpServerRef {
     pub allowed_tools: Option<Vec<String>>,
 }
 
-/// Bounds of one request.
+/// Bounds of one request, and of a day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Limits {
@@ -155,6 +186,11 @@ pub struct Limits {
     /// Requests that one pod answers at the same time. Further ones are told to come back.
     #[schemars(range(min = 1, max = 100000))]
     pub max_concurrent_requests: i32,
+    /// Tokens that all requests of a day may cost together, as the provider counts them. A request that has begun is
+    /// answered; further ones are told to come back when the next day begins in `timeZone`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000_000_i64))]
+    pub daily_tokens: Option<i64>,
 }
 
 /// The Service in front of an agent's pods.
@@ -221,6 +257,7 @@ impl Default for Limits {
             max_tool_rounds: 12,
             request_timeout_seconds: 300,
             max_concurrent_requests: 1000,
+            daily_tokens: None,
         }
     }
 }
@@ -233,6 +270,10 @@ impl Default for Service {
             annotations: BTreeMap::new(),
         }
     }
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
 }
 
 fn one() -> i32 {

@@ -53,6 +53,8 @@ pub enum Reason {
     McpServerNotFound,
     /// An McpServer that is named is not ready.
     McpServerNotReady,
+    /// An Agent that is named does not exist.
+    AgentNotFound,
     /// The MCP server answers and its tools are known.
     ServerDiscovered,
     /// The MCP server was not asked for its tools yet.
@@ -75,6 +77,7 @@ impl Reason {
             Self::Resolved => "Resolved",
             Self::McpServerNotFound => "McpServerNotFound",
             Self::McpServerNotReady => "McpServerNotReady",
+            Self::AgentNotFound => "AgentNotFound",
             Self::ServerDiscovered => "ServerDiscovered",
             Self::Discovering => "Discovering",
             Self::DiscoveryFailed => "DiscoveryFailed",

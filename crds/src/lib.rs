@@ -9,6 +9,8 @@ pub mod conditions;
 pub mod mcp_server;
 pub mod model;
 mod resources;
+pub mod skills;
+pub mod storage;
 #[cfg(test)]
 mod tests;
 

@@ -202,6 +202,121 @@ fn k1_a_wrong_agent_is_refused_with_its_field_or_the_reason() {
 }
 
 #[test]
+fn d2_d3_d4_wrong_prompts_hooks_and_handoffs_are_refused_with_their_field_or_the_reason() {
+    let hook = |more: Value| {
+        with(
+            "hooks",
+            json!({ "name": "h", "event": "on_message", "url": "http://x/" }),
+            more,
+        )
+    };
+    let handoff = |more: Value| with("handoffs", json!({ "name": "h", "description": "d" }), more);
+    let key = || json!({ "name": "s", "key": "k" });
+    for (spec, expected) in [
+        (with("prompts", json!({ "name": "p" }), json!({})), "template"),
+        (
+            with("prompts", json!({ "name": "P", "template": "x" }), json!({})),
+            "/spec/prompts/0/name",
+        ),
+        (
+            with(
+                "prompts",
+                json!({ "name": "p", "template": "x" }),
+                json!({ "priority": 2000 }),
+            ),
+            "/spec/prompts/0/priority",
+        ),
+        (hook(json!({ "event": "on_chunk" })), "a request for every word"),
+        (hook(json!({ "event": "onMessage" })), "/spec/hooks/0/event"),
+        (
+            hook(json!({ "event": "finalize_connection", "failurePolicy": "Fail" })),
+            "nothing to stop",
+        ),
+        (hook(json!({ "url": "https://me:secret@x/" })), "/spec/hooks/0/url"),
+        (hook(json!({ "timeoutSeconds": 61 })), "/spec/hooks/0/timeoutSeconds"),
+        (handoff(json!({ "type": "Robot" })), "/spec/handoffs/0/type"),
+        (handoff(json!({ "type": "Agent" })), "target is required"),
+        (
+            handoff(json!({ "type": "Human", "target": "bob" })),
+            "target is required, but for a Human",
+        ),
+        (handoff(json!({ "type": "Agent", "target": "a/b" })), "name of an Agent"),
+        (
+            handoff(json!({ "type": "Service", "target": "b" })),
+            "http or https URL",
+        ),
+        (
+            handoff(json!({ "type": "Human", "secretKeyRef": key() })),
+            "must be absent when type is Human",
+        ),
+        (
+            handoff(json!({ "type": "Human", "timeoutSeconds": 5 })),
+            "must be absent when type is Human",
+        ),
+        (
+            handoff(json!({ "type": "Agent", "target": "b", "signingKeyRef": key() })),
+            "signingKeyRef must be absent",
+        ),
+        (
+            handoff(json!({ "type": "Human", "scope": "Owner" })),
+            "/spec/handoffs/0/scope",
+        ),
+    ] {
+        is_refused("Agent", "a", &spec, expected);
+    }
+    for fine in [
+        hook(json!({ "url": "https://x.example/a?b=c", "failurePolicy": "Fail", "secretKeyRef": key() })),
+        handoff(json!({ "type": "Agent", "target": "b", "secretKeyRef": key(), "timeoutSeconds": 5 })),
+        handoff(json!({ "type": "Service", "target": "https://x.example:8/a?b=c", "signingKeyRef": key() })),
+        handoff(json!({ "type": "Human" })),
+    ] {
+        let metadata = json!({ "name": "a" });
+        let object =
+            json!({ "apiVersion": "rockbot.dev/v1alpha1", "kind": "Agent", "metadata": metadata, "spec": fine });
+        assert_eq!(complaints(&object), Vec::<String>::new(), "{object}");
+    }
+}
+
+/// The spec of an Agent whose list `field` has one entry: `base` and, on top of it, `more`.
+fn with(field: &str, base: Value, more: Value) -> Value {
+    let (mut entry, Value::Object(more)) = (base, more) else {
+        unreachable!("an object")
+    };
+    entry.as_object_mut().unwrap().extend(more);
+    json!({ "model": { "provider": "Demo" }, field: [entry] })
+}
+
+#[test]
+fn k1_storage_and_days_that_cannot_be_are_refused() {
+    let url = || json!({ "secretKeyRef": { "name": "s", "key": "k" } });
+    for (part, expected) in [
+        (
+            json!({ "replicas": 2, "storage": { "type": "Volume" } }),
+            "replicas of at most 1",
+        ),
+        (
+            json!({ "storage": { "volume": {} } }),
+            "volume is about the type Volume",
+        ),
+        (json!({ "storage": { "type": "Postgres" } }), "postgres is required"),
+        (
+            json!({ "storage": { "type": "Volume", "volume": { "size": "0.5Gi" } } }),
+            "/spec/storage/volume/size",
+        ),
+        (
+            json!({ "storage": { "type": "Postgres", "postgres": { "host": "postgres://h/d", "url": url() } } }),
+            "/spec/storage/postgres/host",
+        ),
+        (json!({ "timeZone": "UTC; DROP" }), "/spec/timeZone"),
+        (json!({ "limits": { "dailyTokens": 0 } }), "/spec/limits/dailyTokens"),
+    ] {
+        let mut spec = part;
+        spec["model"] = json!({ "provider": "Demo" });
+        is_refused("Agent", "a", &spec, expected);
+    }
+}
+
+#[test]
 fn k2_a_wrong_mcp_server_is_refused_with_its_field_or_the_reason() {
     let image = || json!({ "image": "a", "port": 1 });
     for (spec, expected) in [

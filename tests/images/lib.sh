@@ -23,10 +23,11 @@ hash_of() {
 	done | sha256sum | cut -c1-16
 }
 
-# archive_image DOCKERFILE CONTEXT TAG ARCHIVE: builds an image and writes it as an OCI archive.
+# archive_image DOCKERFILE CONTEXT TAG ARCHIVE [BASE]: builds an image and writes it as an OCI archive.
+# BASE is the archive of the image that the Dockerfile starts from, unless that is scratch.
 # The storage is the build's own and removed after it: nothing is left behind, builds run side by side.
 archive_image() {
-	local dockerfile=$1 context=$2 tag=$3 archive=$4 work
+	local dockerfile=$1 context=$2 tag=$3 archive=$4 base=${5:-} work
 	command -v buildah >/dev/null || die "buildah is missing: run tests/cluster/build, or apt-get install buildah."
 	mkdir -p "$images"
 	work=$(mktemp -d "$images/work.XXXXXX")
@@ -35,8 +36,10 @@ archive_image() {
 	mkdir "$work/net"
 	printf '[network]\nnetwork_config_dir = "%s"\n' "$work/net" >"$work/containers.conf"
 	export CONTAINERS_CONF=$work/containers.conf
+	[ -z "$base" ] || buildah --storage-driver vfs --root "$work/root" --runroot "$work/run" \
+		pull --quiet "oci-archive:$base" >"$work/log" 2>&1 || die "buildah could not read $base: $(cat "$work/log")"
 	buildah --storage-driver vfs --root "$work/root" --runroot "$work/run" \
-		bud --quiet --isolation chroot --timestamp 0 --format oci --file "$dockerfile" --tag "$tag" "$context" >"$work/log" 2>&1 ||
+		bud --pull-never --quiet --isolation chroot --timestamp 0 --format oci --file "$dockerfile" --tag "$tag" "$context" >"$work/log" 2>&1 ||
 		die "buildah could not build $tag: $(cat "$work/log")"
 	buildah --storage-driver vfs --root "$work/root" --runroot "$work/run" \
 		push --quiet "$tag" "oci-archive:$work/image.tar:$tag" >"$work/log" 2>&1 ||

@@ -3,10 +3,17 @@
 //! The operator (or `rockbot dev`) renders it from custom resources; the agent server reads it and nothing else.
 //! It never carries a secret: keys are named by the path of a file that the kubelet mounts.
 
+mod skills;
+mod storage;
+mod template;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+pub use skills::{HandoffConfig, HandoffTarget, HookConfig, HookEvent, PromptConfig};
+pub use storage::StorageConfig;
+pub use template::{Template, VARIABLES};
 
 /// File name of the configuration inside the agent's ConfigMap and config directory.
 pub const FILE_NAME: &str = "agent.json";
@@ -28,12 +35,27 @@ pub struct AgentConfig {
     /// Tools that the agent may use; an absent block is off.
     #[serde(default)]
     pub tools: ToolsConfig,
+    /// Texts that join the system message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<PromptConfig>,
+    /// Webhooks at the moments of a request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookConfig>,
+    /// Others that the model can have take over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handoffs: Vec<HandoffConfig>,
     /// Who may ask, and what they may use.
     #[serde(default, skip_serializing_if = "AccessConfig::is_default")]
     pub access: AccessConfig,
-    /// Bounds of one request.
+    /// Bounds of one request, and of a day.
     #[serde(default)]
     pub limits: Limits,
+    /// Where the agent's days begin, as the IANA database names it.
+    #[serde(default = "utc", skip_serializing_if = "is_utc")]
+    pub time_zone: String,
+    /// Where it keeps what must outlive a request.
+    #[serde(default, skip_serializing_if = "StorageConfig::is_default")]
+    pub storage: StorageConfig,
 }
 
 /// Which model to call, and how.
@@ -161,7 +183,7 @@ impl Default for AccessConfig {
     }
 }
 
-/// Bounds of one request.
+/// Bounds of one request, and of a day.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
@@ -171,6 +193,9 @@ pub struct Limits {
     pub request_timeout_seconds: u32,
     /// Requests that one process answers at the same time.
     pub max_concurrent_requests: u32,
+    /// Tokens that all requests of a day may cost together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub daily_tokens: Option<u64>,
 }
 
 impl Default for Limits {
@@ -179,10 +204,19 @@ impl Default for Limits {
             max_tool_rounds: 12,
             request_timeout_seconds: 300,
             max_concurrent_requests: 1000,
+            daily_tokens: None,
         }
     }
 }
 
 fn default_model_timeout_seconds() -> u32 {
     120
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+fn is_utc(zone: &str) -> bool {
+    zone == "UTC"
 }

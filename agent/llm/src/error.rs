@@ -43,6 +43,25 @@ pub enum ModelErrorKind {
     BadResponse,
 }
 
+impl ModelErrorKind {
+    /// The category as metrics and traces see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Authentication => "authentication",
+            Self::InvalidRequest => "invalid_request",
+            Self::ContextOverflow => "context_overflow",
+            Self::ContentFilter => "content_filter",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::CutStream => "cut_stream",
+            Self::BadResponse => "bad_response",
+        }
+    }
+}
+
 impl ModelError {
     /// An error of `kind`.
     pub fn new(kind: ModelErrorKind, message: impl Into<String>) -> Self {

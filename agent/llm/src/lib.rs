@@ -5,12 +5,14 @@
 
 mod anthropic;
 pub mod chat;
+mod content;
 mod demo;
 mod error;
 mod event;
 mod failover;
 mod gemini;
-
+mod metrics;
+mod observe;
 mod openai;
 mod parts;
 mod reasoning;
@@ -26,6 +28,8 @@ pub use demo::Demo;
 pub use error::{ModelError, ModelErrorKind};
 pub use event::{Event, EventStream, ToolCallDelta, Usage};
 use failover::Failover;
+pub use metrics::Metrics;
+use observe::Observed;
 pub use reasoning::REASONING_DETAILS;
 use remote::{Clients, Remote};
 use rockbot_agent_config::ModelConfig;
@@ -45,11 +49,11 @@ pub trait Model: Send + Sync {
     async fn stream(&self, request: &ChatRequest) -> Result<EventStream, ModelError>;
 }
 
-/// The model that `config` names, with those that stand in for it. Nothing is sent yet.
+/// The model that `config` names, with those that stand in for it, counted in `metrics`. Nothing is sent yet.
 ///
 /// # Errors
 /// When a base URL is no URL.
-pub fn connect(config: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
+pub fn connect(config: &ModelConfig, metrics: &Metrics) -> Result<Arc<dyn Model>, ModelError> {
     let clients = Arc::new(Clients::default());
     let last = config.fallbacks.len();
     let models = std::iter::once(config).chain(&config.fallbacks).enumerate();
@@ -60,10 +64,13 @@ pub fn connect(config: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
             } else {
                 PATIENCE_WITH_FALLBACK
             };
-            Ok(match wire::of(config)? {
-                Some(wire) => Box::new(Remote::new(config, wire, Arc::clone(&clients), patience)) as Box<dyn Model>,
+            let wire = wire::of(config)?;
+            let url = wire.as_ref().map(|wire| wire.url().clone());
+            let model: Box<dyn Model> = match wire {
+                Some(wire) => Box::new(Remote::new(config, wire, Arc::clone(&clients), patience)),
                 None => Box::new(Demo),
-            })
+            };
+            Ok(Box::new(Observed::new(model, config, url.as_ref(), metrics)) as Box<dyn Model>)
         })
         .collect();
     Ok(Arc::new(Failover(models?)))

@@ -107,7 +107,8 @@ fn hook(function: &Function) -> TokenStream {
     let event = settings.event.unwrap_or(crate::settings::EVENTS[0]);
     let (variant, occasion) = (format_ident!("{}", event.variant), format_ident!("{}", event.occasion));
     let ran = if function.is_fallible() {
-        quote!(#call.map_err(|error| ::std::format!("{error:#}")))
+        let failed = quote!(::rockbot_agent::skills::HookFailure::Failed);
+        quote!(#call.map_err(|error| #failed(::std::format!("{error:#}"))))
     } else {
         quote!({ #call; ::core::result::Result::Ok(()) })
     };
@@ -128,6 +129,7 @@ fn hook(function: &Function) -> TokenStream {
             event: ::rockbot_agent::skills::HookEvent::#variant,
             priority: #priority,
             scope: #scope,
+            must_succeed: false,
             run: ::rockbot_agent::skills::function::hook(move |__context, __occasion| {
                 #again
                 ::std::boxed::Box::pin(async move { #run })

@@ -5,10 +5,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rockbot_llm::Usage;
-use serde_json::{Map, Value};
+use rockbot_llm::{Usage, chat::Message};
+use serde_json::{Map, Value, json};
 
-use crate::scope::ALL;
+use crate::{
+    peers::{Peers, Task},
+    scope::ALL,
+    skills::HandoffResult,
+};
 
 /// Who asks.
 ///
@@ -28,6 +32,9 @@ pub struct RequestContext {
     pub agent_owner_id: String,
     /// The scope that the caller holds.
     pub scope: String,
+    /// The agents through whose hands the request has come, the first to be asked first. Empty when it comes from
+    /// somebody else.
+    pub handoffs: Vec<String>,
 }
 
 impl RequestContext {
@@ -41,6 +48,7 @@ impl RequestContext {
             origin_user_id: anonymous(),
             agent_owner_id: anonymous(),
             scope: ALL.to_owned(),
+            handoffs: Vec::new(),
         }
     }
 }
@@ -55,6 +63,9 @@ pub struct Context(Arc<Request>);
 struct Request {
     agent: String,
     asked: RequestContext,
+    /// What the client has sent, for handoffs that pass it on; empty where there is none that could.
+    conversation: Vec<Message>,
+    peers: Option<Arc<Peers>>,
     state: Mutex<State>,
 }
 
@@ -65,11 +76,29 @@ struct State {
 }
 
 impl Context {
-    /// A request to `agent`.
+    /// A request to `agent`, which knows no other agents.
     pub fn new(agent: impl Into<String>, asked: RequestContext) -> Self {
         Self(Arc::new(Request {
             agent: agent.into(),
             asked,
+            conversation: Vec::new(),
+            peers: None,
+            state: Mutex::default(),
+        }))
+    }
+
+    /// A request to `agent` that `peers` can be handed.
+    pub(crate) fn among(
+        peers: &Arc<Peers>,
+        agent: impl Into<String>,
+        asked: RequestContext,
+        conversation: Vec<Message>,
+    ) -> Self {
+        Self(Arc::new(Request {
+            agent: agent.into(),
+            asked,
+            conversation,
+            peers: Some(Arc::clone(peers)),
             state: Mutex::default(),
         }))
     }
@@ -92,6 +121,55 @@ impl Context {
     /// What the request has cost so far.
     pub fn usage(&self) -> Usage {
         self.state().usage.clone()
+    }
+
+    /// Hands `task` to the agent `name` of the same namespace, on behalf of whoever asks this one, and waits for its
+    /// answer. The task is all that it learns.
+    ///
+    /// That there is no such agent, that it fails, or that it has handed this very request on, is a result with
+    /// `success: false`.
+    pub async fn ask_agent(&self, name: &str, task: &str) -> HandoffResult {
+        let task = Task {
+            agent: name,
+            text: task,
+            with_conversation: false,
+            key_file: None,
+        };
+        match &self.0.peers {
+            Some(peers) => peers.ask(self, &task).await,
+            None => HandoffResult::failed("this agent knows no other agents"),
+        }
+    }
+
+    /// What templates and webhooks learn of the request.
+    pub(crate) fn variables(&self) -> Map<String, Value> {
+        let RequestContext {
+            request_id,
+            user_id,
+            payment_user_id,
+            origin_user_id,
+            agent_owner_id,
+            scope,
+            ..
+        } = &self.0.asked;
+        let variables = json!({
+            "agent": self.0.agent,
+            "request_id": request_id,
+            "user_id": user_id,
+            "payment_user_id": payment_user_id,
+            "origin_user_id": origin_user_id,
+            "agent_owner_id": agent_owner_id,
+            "scope": scope,
+            "values": self.state().values,
+        });
+        match variables {
+            Value::Object(variables) => variables,
+            _ => Map::new(),
+        }
+    }
+
+    pub(crate) fn conversation(&self) -> &[Message] {
+        &self.0.conversation
     }
 
     pub(crate) fn add_usage(&self, usage: &Usage) {

@@ -1,9 +1,14 @@
-//! Memory for the hidden parts of turns, until their clients come back with the results of their own tools.
+//! Memory for the hidden parts of turns, until their clients come back with the results of their own tools, or with what
+//! a human answers.
 //!
 //! It is bounded in bytes and in time, and it belongs to one agent in one process. A client that comes back to another
-//! replica, or later than that, is still answered: the model then sees the client's calls alone, and may call the
-//! agent's tools again. The key is the identity of a call that the client has seen. The agent makes these identities
-//! at random, so that nobody can ask for the results of somebody else.
+//! replica, or later than that, is still answered: the model then sees what the client has seen, and may call the
+//! agent's tools again.
+//!
+//! A key is the identity of a call or of a handoff that the client has seen. The agent makes these identities at random,
+//! so that nobody can ask for the results of somebody else. A question to a human has a second key, its whole
+//! conversation, for clients that keep nothing but words. Two conversations may be the same to the letter; then neither is
+//! found by it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,7 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rockbot_llm::chat::Message;
 use tracing::warn;
 
 use crate::turn::Hidden;
@@ -21,7 +25,7 @@ const LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// What all turns together may occupy, as JSON.
 const CAPACITY: usize = 16 << 20;
 
-/// Hidden parts by the identities of the calls that their clients have seen.
+/// Hidden parts by their keys.
 #[derive(Default)]
 pub(crate) struct Kept {
     state: Mutex<State>,
@@ -29,7 +33,8 @@ pub(crate) struct Kept {
 
 #[derive(Default)]
 struct State {
-    messages: HashMap<String, Arc<[Message]>>,
+    /// A key that several turns have belongs to none of them.
+    by_key: HashMap<String, Option<Arc<Hidden>>>,
     /// Oldest first.
     turns: VecDeque<KeptTurn>,
     bytes: usize,
@@ -38,12 +43,12 @@ struct State {
 struct KeptTurn {
     since: Instant,
     bytes: usize,
-    call_ids: Vec<String>,
+    keys: Vec<String>,
 }
 
 impl Kept {
-    /// Keeps `hidden`, at the price of the oldest when there is no room.
-    pub(crate) fn keep(&self, hidden: Hidden, now: Instant) {
+    /// Keeps `hidden` under `keys`, at the price of the oldest when there is no room.
+    pub(crate) fn keep(&self, keys: Vec<String>, hidden: Hidden, now: Instant) {
         let bytes = serde_json::to_vec(&*hidden.messages).map_or(0, |json| json.len());
         if bytes > CAPACITY {
             warn!(
@@ -54,20 +59,25 @@ impl Kept {
         }
         let mut state = self.lock();
         state.make_room(bytes, now);
-        for id in &hidden.call_ids {
-            state.messages.insert(id.clone(), Arc::clone(&hidden.messages));
+        let hidden = Arc::new(hidden);
+        for key in &keys {
+            state
+                .by_key
+                .entry(key.clone())
+                .and_modify(|other| *other = None)
+                .or_insert_with(|| Some(Arc::clone(&hidden)));
         }
         state.bytes += bytes;
         state.turns.push_back(KeptTurn {
             since: now,
             bytes,
-            call_ids: hidden.call_ids,
+            keys,
         });
     }
 
-    /// The messages of the turn in which the client has seen the call `id`. They stay: a client may ask twice.
-    pub(crate) fn find(&self, id: &str) -> Option<Arc<[Message]>> {
-        self.lock().messages.get(id).cloned()
+    /// The turn with this key. It stays: a client may ask twice.
+    pub(crate) fn find(&self, key: &str) -> Option<Arc<Hidden>> {
+        self.lock().by_key.get(key).cloned().flatten()
     }
 
     /// Nothing that can panic runs under the lock, so a poisoned state is as good as any.
@@ -86,8 +96,8 @@ impl State {
         {
             let Some(oldest) = self.turns.pop_front() else { return };
             self.bytes -= oldest.bytes;
-            for id in oldest.call_ids {
-                self.messages.remove(&id);
+            for key in oldest.keys {
+                self.by_key.remove(&key);
             }
         }
     }
@@ -95,30 +105,44 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use rockbot_llm::chat::Message;
+
     use super::*;
 
-    fn hidden(id: &str, text: String) -> Hidden {
-        Hidden {
-            call_ids: vec![id.to_owned()],
+    fn keep(kept: &Kept, key: &str, text: String, now: Instant) {
+        let hidden = Hidden {
+            call_ids: Vec::new(),
             messages: [Message::text("tool", text)].into(),
-        }
+            awaited: Vec::new(),
+        };
+        kept.keep(vec![key.to_owned()], hidden, now);
     }
 
     #[test]
     fn s8_the_oldest_make_room_and_time_passes() {
         let (kept, start) = (Kept::default(), Instant::now());
-        kept.keep(hidden("a", "x".repeat(CAPACITY / 2)), start);
-        kept.keep(hidden("b", "x".repeat(CAPACITY / 3)), start);
+        keep(&kept, "a", "x".repeat(CAPACITY / 2), start);
+        keep(&kept, "b", "x".repeat(CAPACITY / 3), start);
         assert!(kept.find("a").is_some() && kept.find("b").is_some());
-        kept.keep(hidden("c", "x".repeat(CAPACITY / 2)), start);
+        keep(&kept, "c", "x".repeat(CAPACITY / 2), start);
         assert!(kept.find("a").is_none(), "the oldest makes room");
         assert!(kept.find("b").is_some() && kept.find("c").is_some());
-        kept.keep(hidden("d", "x".repeat(CAPACITY + 1)), start);
+        keep(&kept, "d", "x".repeat(CAPACITY + 1), start);
         assert!(
             kept.find("d").is_none() && kept.find("b").is_some(),
             "what never fits evicts nobody"
         );
-        kept.keep(hidden("e", String::new()), start + LIFETIME + Duration::from_secs(1));
+        keep(&kept, "e", String::new(), start + LIFETIME + Duration::from_secs(1));
         assert!(kept.find("b").is_none() && kept.find("c").is_none() && kept.find("e").is_some());
+    }
+
+    #[test]
+    fn s15_a_key_that_two_turns_have_belongs_to_neither() {
+        let (kept, now) = (Kept::default(), Instant::now());
+        keep(&kept, "same", "one".to_owned(), now);
+        keep(&kept, "same", "two".to_owned(), now);
+        assert!(kept.find("same").is_none());
+        keep(&kept, "same", "three".to_owned(), now);
+        assert!(kept.find("same").is_none());
     }
 }

@@ -3,10 +3,14 @@
 //! Knows nothing of HTTP servers, of Kubernetes or of where scripts run. Nothing here is shared between two agents
 //! except what the [`Environment`] hands to both, and nothing that one request does changes another.
 
+mod budget;
 mod context;
+mod declared;
 mod kept;
 mod mcp;
 mod metrics;
+mod outbound;
+pub mod peers;
 mod run;
 pub mod scope;
 pub mod sdk;
@@ -16,10 +20,16 @@ pub mod turn;
 
 use std::{sync::Arc, time::SystemTime};
 
+pub use budget::{Budget, Standing};
 pub use context::{Context, RequestContext};
+use declared::Declared;
+use jiff::tz::TimeZone;
 use kept::Kept;
 pub use metrics::Metrics;
+use outbound::Outbound;
+use peers::{Directory, Peers};
 use rockbot_agent_config::{AgentConfig, ToolsConfig};
+use rockbot_agent_store::{Store, Stores};
 use rockbot_llm::{Model, ModelError};
 use rockbot_scripts_api::ScriptRunner;
 pub use run::{ToolResult, TurnError, TurnEvent};
@@ -35,8 +45,12 @@ pub struct Environment {
     pub scripts: Option<Arc<dyn ScriptRunner>>,
     /// Skills that every agent has.
     pub skills: Vec<Arc<dyn Skill>>,
+    /// Finds other agents; needed by agents that hand tasks to them.
+    pub directory: Option<Arc<dyn Directory>>,
     /// Where they count.
     pub metrics: Metrics,
+    /// Where they keep things.
+    pub stores: Stores,
 }
 
 /// A running agent.
@@ -46,7 +60,10 @@ pub struct Agent {
     tools: Arc<ToolRegistry>,
     skills: Skills,
     invoker: Invoker,
+    peers: Arc<Peers>,
     kept: Kept,
+    store: Store,
+    budget: Option<Arc<Budget>>,
     places: Arc<Semaphore>,
     started: SystemTime,
     /// Ends with the agent.
@@ -89,6 +106,14 @@ pub enum AgentError {
         /// What is wrong.
         reason: String,
     },
+    /// Nobody knows its time zone.
+    #[error("agent {agent}: timeZone: there is no {name:?}; expected is a name such as Europe/Paris")]
+    TimeZone {
+        /// The agent.
+        agent: String,
+        /// What it is called.
+        name: String,
+    },
     /// A tool cannot be registered.
     #[error("agent {agent}: {source}")]
     Tool {
@@ -96,6 +121,16 @@ pub enum AgentError {
         agent: String,
         /// What is wrong.
         source: RegisterError,
+    },
+    /// What it declares without code cannot be.
+    #[error("agent {agent}: {field} {reason}")]
+    Declared {
+        /// The agent.
+        agent: String,
+        /// Path of the field.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A skill cannot be added.
     #[error("agent {agent}: {source}")]
@@ -114,10 +149,11 @@ impl Agent {
     /// # Errors
     /// [`AgentError`] naming the agent and the field.
     pub fn start(config: AgentConfig, environment: &Environment) -> Result<Arc<Self>, AgentError> {
-        let model = rockbot_llm::connect(&config.model).map_err(|source| AgentError::Model {
-            agent: config.name.clone(),
-            source,
-        })?;
+        let model =
+            rockbot_llm::connect(&config.model, &environment.metrics.models).map_err(|source| AgentError::Model {
+                agent: config.name.clone(),
+                source,
+            })?;
         Self::with_model(config, model, environment)
     }
 
@@ -130,6 +166,8 @@ impl Agent {
         model: Arc<dyn Model>,
         environment: &Environment,
     ) -> Result<Arc<Self>, AgentError> {
+        let store = environment.stores.open(&config.storage, &config.name);
+        let budget = budget(&config, &store)?;
         let tools = Arc::new(ToolRegistry::default());
         let ToolsConfig { scripts, mcp } = &config.tools;
         if let Some(settings) = scripts {
@@ -142,15 +180,23 @@ impl Agent {
                 reason,
             })?;
             tools
-                .register(scripts::registration(settings), Arc::new(tool))
+                .register_own(scripts::registration(settings), Arc::new(tool))
                 .map_err(|source| AgentError::Tool {
                     agent: config.name.clone(),
                     source,
                 })?;
         }
+        let outbound = Arc::<Outbound>::default();
+        let peers = Arc::new(Peers::new(environment.directory.clone(), Arc::clone(&outbound)));
+        let declared = Declared::of(&config, &outbound, &peers).map_err(|wrong| AgentError::Declared {
+            agent: config.name.clone(),
+            field: wrong.field,
+            reason: wrong.reason,
+        })?;
+        let declared = declared.map(|skill| skill as Arc<dyn Skill>);
         let skills = Skills::new(Arc::clone(&tools));
-        for skill in &environment.skills {
-            skills.add(Arc::clone(skill)).map_err(|source| AgentError::Skill {
+        for skill in environment.skills.iter().cloned().chain(declared) {
+            skills.add(skill).map_err(|source| AgentError::Skill {
                 agent: config.name.clone(),
                 source,
             })?;
@@ -159,10 +205,13 @@ impl Agent {
             model,
             skills,
             invoker: Invoker::new(environment.metrics.clone()),
+            peers,
             kept: Kept::default(),
+            store,
+            budget,
             places: Arc::new(Semaphore::new(config.limits.max_concurrent_requests as usize)),
             started: SystemTime::now(),
-            mcp: mcp::connect(mcp, &tools),
+            mcp: mcp::connect(mcp, &tools, &environment.metrics),
             tools,
             config,
         }))
@@ -178,6 +227,16 @@ impl Agent {
         Arc::clone(&self.places).try_acquire_owned().ok().map(Place)
     }
 
+    /// What it keeps beyond a request.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The tokens of its day, if they are limited (`limits.dailyTokens`).
+    pub fn budget(&self) -> Option<&Budget> {
+        self.budget.as_deref()
+    }
+
     /// How it is at this moment.
     pub fn health(&self) -> Health {
         let lost = self.mcp.lost();
@@ -187,6 +246,9 @@ impl Agent {
         let key = self.config.model.api_key_file.as_ref();
         if key.is_some_and(|file| std::fs::File::open(file).is_err()) {
             problems.push("the API key of the model cannot be read".to_owned());
+        }
+        if self.store.is_failing() {
+            problems.push("its storage cannot be used".to_owned());
         }
         Health {
             skills: self.skills.names().len(),
@@ -209,4 +271,19 @@ impl Agent {
     pub fn skills(&self) -> &Skills {
         &self.skills
     }
+}
+
+fn budget(config: &AgentConfig, store: &Store) -> Result<Option<Arc<Budget>>, AgentError> {
+    let zone = TimeZone::get(&config.time_zone).map_err(|_| AgentError::TimeZone {
+        agent: config.name.clone(),
+        name: config.time_zone.clone(),
+    })?;
+    let Some(limit) = config.limits.daily_tokens else {
+        return Ok(None);
+    };
+    let budget = Arc::new(Budget::new(limit, zone, store.space("tokens")));
+    // What was used before the process began shows in its metrics from the beginning.
+    let asked = Arc::clone(&budget);
+    tokio::spawn(async move { asked.look().await });
+    Ok(Some(budget))
 }

@@ -3,7 +3,7 @@
 //! Everything of a turn runs inside the stream that is returned. Whoever drops it ends the model's answer and the tools.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
     time::{Duration, Instant},
 };
@@ -15,15 +15,17 @@ use rockbot_llm::{
     chat::{ChatRequest, Message, ToolCall},
 };
 use rockbot_scripts_api::OutputFile;
+use rockbot_telemetry::TraceContext;
+use serde_json::{Map, json};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::{
     Agent, Context, RequestContext,
-    skills::{self, Finalizer, HandoffResult, Hooks, Occasion, Present},
+    skills::{self, Finalizer, HandoffResult, HandoffType, Hooks, Occasion, Present, Stopped},
     tools::{ToolError, ToolErrorCode, ToolInvokeRequest, ToolInvokeResponse, ToolSet},
-    turn::{self, Delta, Finish, InvalidRequest, Outcome, OwnCall, Setup, Step, Turn},
+    turn::{self, Delta, Finish, HANDOFF, Hidden, InvalidRequest, Outcome, OwnCall, Setup, Step, Trail, Turn},
 };
 
 /// Tools of one round that run at the same time.
@@ -73,6 +75,9 @@ pub enum TurnError {
     /// The turn took too long.
     #[error("no answer within {0} s, this agent's limit (limits.requestTimeoutSeconds)")]
     Timeout(u32),
+    /// A hook that must succeed did not.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 impl Agent {
@@ -85,8 +90,14 @@ impl Agent {
         mut request: ChatRequest,
         asked: RequestContext,
     ) -> Result<impl Stream<Item = Result<TurnEvent, TurnError>> + Send + use<>, InvalidRequest> {
-        request.messages = turn::restore(request.messages, |id| self.kept.find(id));
         let tools = self.tools.snapshot();
+        let hands_off_to = |kind| tools.values().any(|tool| tool.executor.handoff() == Some(kind));
+        let conversation = match hands_off_to(HandoffType::Agent) {
+            true => request.messages.clone(),
+            false => Vec::new(),
+        };
+        let mut trail = hands_off_to(HandoffType::Human).then(|| Trail::of(&asked));
+        request.messages = turn::restore(request.messages, &mut trail, |key| self.kept.find(key));
         let limits = &self.config.limits;
         let offered = tools.values().filter(|tool| tool.admits(&asked.scope));
         let setup = Setup {
@@ -96,7 +107,7 @@ impl Agent {
         };
         let turn = Turn::new(request, setup)?;
         let (events, received) = mpsc::channel(BUFFER);
-        let context = Context::new(&*self.config.name, asked);
+        let context = Context::among(&self.peers, &*self.config.name, asked, conversation);
         let skills = self.skills.snapshot();
         let driver = Driver {
             agent: Arc::clone(self),
@@ -105,11 +116,14 @@ impl Agent {
             skills,
             context,
             events,
+            conversation: trail.map(Conversation::new),
         };
         let seconds = limits.request_timeout_seconds;
         let driven = tokio::time::timeout(Duration::from_secs(seconds.into()), driver.drive(turn));
         let driven = driven.map(move |result| result.unwrap_or(Err(TurnError::Timeout(seconds))));
-        Ok(both(received, driven.in_current_span().boxed()))
+        // Whoever polls the stream is elsewhere by then.
+        let driven = TraceContext::current().run(driven).in_current_span();
+        Ok(both(received, driven.boxed()))
     }
 }
 
@@ -141,6 +155,33 @@ fn both(
     })
 }
 
+/// The conversation that a question to a human is found by.
+struct Conversation {
+    /// What the client has sent.
+    before: Trail,
+    /// What it has read since then.
+    said: Mutex<String>,
+}
+
+impl Conversation {
+    fn new(before: Trail) -> Self {
+        Self {
+            before,
+            said: Mutex::default(),
+        }
+    }
+
+    fn said(&self) -> MutexGuard<'_, String> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn key(&self) -> String {
+        let mut trail = self.before.clone();
+        trail.add(&Message::text("assistant", &**self.said()));
+        trail.key()
+    }
+}
+
 struct Driver {
     agent: Arc<Agent>,
     tools: Arc<ToolSet>,
@@ -148,6 +189,8 @@ struct Driver {
     hooks: Hooks,
     context: Context,
     events: mpsc::Sender<TurnEvent>,
+    /// Of agents that ask humans.
+    conversation: Option<Conversation>,
 }
 
 impl Driver {
@@ -160,7 +203,7 @@ impl Driver {
     }
 
     async fn steps(&self, mut turn: Turn) -> Result<(), TurnError> {
-        self.hooks.run(Occasion::Connection).await;
+        self.hooks.run(Occasion::Connection).await?;
         let instructions = &self.agent.config.instructions;
         turn.instruct(&skills::system_message(instructions, &self.skills, &self.context).await);
         let mut step = Step::CallModel;
@@ -173,31 +216,43 @@ impl Driver {
                         self.emit(TurnEvent::Started).await;
                     }
                     while let Some(event) = answer.next().await {
-                        self.on_event(&mut turn, event?).await;
+                        self.on_event(&mut turn, event?).await?;
                     }
                     let step = turn.on_answer();
                     if let Some(said) = turn.request().messages.last() {
-                        self.hooks.run(Occasion::Message(said)).await;
+                        self.hooks.run(Occasion::Message(said)).await?;
                     }
                     step
                 }
                 Step::RunTools(calls) => turn.on_results(self.run_tools(calls).await),
                 Step::Finish(finish) => {
-                    self.finish(finish).await;
-                    return Ok(());
+                    return self.finish(finish).await;
                 }
             };
         }
     }
 
-    async fn on_event(&self, turn: &mut Turn, event: Event) {
+    async fn on_event(&self, turn: &mut Turn, event: Event) -> Result<(), TurnError> {
         if let Event::Usage(usage) = &event {
             self.context.add_usage(usage);
+            self.charge(usage).await;
             self.emit(TurnEvent::Usage(usage.clone())).await;
         }
-        if let Some(delta) = turn.on_event(event) {
-            self.emit_delta(delta).await;
+        match turn.on_event(event) {
+            Some(delta) => self.emit_delta(delta).await,
+            None => Ok(()),
         }
+    }
+
+    /// What was used is counted, also when the client goes away at this very moment.
+    async fn charge(&self, usage: &Usage) {
+        let Some(budget) = self.agent.budget.clone() else {
+            return;
+        };
+        let tokens = usage.total_tokens.max(usage.prompt_tokens + usage.completion_tokens);
+        let charged = tokio::spawn(async move { budget.charge(tokens).await });
+        // It fails only when the process ends.
+        let _ = charged.await;
     }
 
     /// Runs calls side by side and gives back what became of them, in the order of the calls.
@@ -232,45 +287,84 @@ impl Driver {
         outcome
     }
 
-    /// Runs one call and the hooks around it. Also returns the words with which it ends the turn, if it does.
+    /// Runs one call and the hooks around it. Also returns the words with which it ends the turn, if it does. A hook that
+    /// must succeed and does not takes the place of the result.
     async fn invoke(&self, mut request: ToolInvokeRequest) -> (ToolResult, Option<String>) {
         let tool = self.tools.get(&request.tool_name);
-        if tool.is_some_and(|tool| tool.executor.handoff().is_some()) {
-            self.hooks.run(Occasion::BeforeHandoff(&mut request)).await;
-            return match self.agent.invoker.invoke(&self.tools, &request).await {
-                Ok(ToolInvokeResponse {
-                    handoff: Some(mut handoff),
-                    ..
-                }) => {
-                    self.hooks.run(Occasion::AfterHandoff(&mut handoff)).await;
-                    (handed_off(&request, &handoff), handoff.last_words())
-                }
-                Ok(response) => (answered(response), None),
-                Err(error) => (failure(&error), None),
-            };
+        if let Some(to) = tool.and_then(|tool| tool.executor.handoff()) {
+            return self.hand_off(request, to).await;
         }
-        self.hooks.run(Occasion::BeforeToolcall(&mut request)).await;
+        let stopped = |request: &ToolInvokeRequest, stopped: Stopped| {
+            failure(&request.error(ToolErrorCode::ExecutionFailed, stopped.to_string()))
+        };
+        if let Err(reason) = self.hooks.run(Occasion::BeforeToolcall(&mut request)).await {
+            return (stopped(&request, reason), None);
+        }
         let mut result = match self.agent.invoker.invoke(&self.tools, &request).await {
             Ok(response) => answered(response),
             Err(error) => failure(&error),
         };
-        self.hooks.run(Occasion::AfterToolcall(&mut result)).await;
-        (result, None)
+        match self.hooks.run(Occasion::AfterToolcall(&mut result)).await {
+            Ok(()) => (result, None),
+            Err(reason) => (stopped(&request, reason), None),
+        }
     }
 
-    async fn finish(&self, finish: Finish) {
-        if let Some(hidden) = finish.hidden {
-            self.agent.kept.keep(hidden, Instant::now());
+    async fn hand_off(&self, mut request: ToolInvokeRequest, to: HandoffType) -> (ToolResult, Option<String>) {
+        let stopped = |stopped: Stopped| HandoffResult {
+            handoff_type: to,
+            ..HandoffResult::failed(stopped.to_string())
+        };
+        if let Err(reason) = self.hooks.run(Occasion::BeforeHandoff(&mut request)).await {
+            return (handed_off(&request, &stopped(reason)), None);
         }
+        match self.agent.invoker.invoke(&self.tools, &request).await {
+            Ok(ToolInvokeResponse {
+                handoff: Some(mut handoff),
+                ..
+            }) => {
+                if let Err(reason) = self.hooks.run(Occasion::AfterHandoff(&mut handoff)).await {
+                    handoff = stopped(reason);
+                }
+                (handed_off(&request, &handoff), handoff.last_words())
+            }
+            Ok(response) => (answered(response), None),
+            Err(error) => (failure(&error), None),
+        }
+    }
+
+    async fn finish(&self, finish: Finish) -> Result<(), TurnError> {
         if let Some(remark) = finish.remark {
-            self.emit_delta(Delta::Content(remark)).await;
+            self.emit_delta(Delta::Content(remark)).await?;
+        }
+        if let Some(hidden) = finish.hidden {
+            self.keep(hidden).await;
         }
         self.emit(TurnEvent::Finished(finish.reason)).await;
+        Ok(())
     }
 
-    async fn emit_delta(&self, mut delta: Delta) {
-        self.hooks.run(Occasion::Chunk(&mut delta)).await;
+    /// Keeps what the client's next request will lack. When a human is to go on, the client is told.
+    async fn keep(&self, hidden: Hidden) {
+        let mut keys = hidden.call_ids.clone();
+        if let Some(name) = hidden.asks() {
+            let id: String = rand::rng().sample_iter(Alphanumeric).take(24).map(char::from).collect();
+            let handoff = json!({ "id": id, "name": name, "type": HandoffType::Human });
+            let told = Map::from_iter([(HANDOFF.to_owned(), handoff)]);
+            self.emit(TurnEvent::Delta(Delta::Extra(told))).await;
+            keys.push(id);
+            keys.extend(self.conversation.as_ref().map(Conversation::key));
+        }
+        self.agent.kept.keep(keys, hidden, Instant::now());
+    }
+
+    async fn emit_delta(&self, mut delta: Delta) -> Result<(), TurnError> {
+        self.hooks.run(Occasion::Chunk(&mut delta)).await?;
+        if let (Some(conversation), Delta::Content(text)) = (&self.conversation, &delta) {
+            conversation.said().push_str(text);
+        }
         self.emit(TurnEvent::Delta(delta)).await;
+        Ok(())
     }
 
     /// The receiver lives as long as the driver: both are parts of one stream.

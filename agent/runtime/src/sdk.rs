@@ -52,7 +52,8 @@ pub use crate::{
 /// Makes a function of a [`macro@skill`] a handoff: the model calls it like a tool, to have somebody else take over.
 ///
 /// * `type = "agent"`, `"human"` or `"service"`: to whom; `"agent"` when absent. After a handoff to a human the turn ends
-///   with what the handoff says, and the client's next message is the human's; otherwise the model reads the result.
+///   with what the handoff says, and the client's next message is the human's, which the model reads as the result;
+///   otherwise the model reads what the function returns. [`Context::ask_agent`] asks another agent.
 /// * `name`, `description`, `scope`, `timeout_seconds`, the parameters: as for [`macro@tool`].
 ///
 /// It returns a `HandoffResult`, or a text for one that worked, or a `Result` with either. An error is a result with
@@ -66,17 +67,26 @@ pub use crate::{
 ///
 /// #[skill]
 /// impl Support {
-///     /// Opens a ticket with the people of the support team.
-///     #[handoff(type = "human", scope = "owner")]
+///     /// Asks whoever talks to the agent.
+///     #[handoff(type = "human")]
+///     fn ask(question: String) -> String {
+///         question
+///     }
+///
+///     /// Opens a ticket with the agent of the support team.
+///     #[handoff(scope = "owner")]
 ///     async fn escalate(issue: String, context: Context) -> Result<HandoffResult, String> {
-///         let ticket = format!("{}-{}", context.user_id, issue.len());
-///         Ok(HandoffResult::done(format!("Created the support ticket {ticket}.")).with("ticket", ticket))
+///         if issue.is_empty() {
+///             return Err("issue: must not be empty".to_owned());
+///         }
+///         let answer = context.ask_agent("support", &format!("Open a ticket: {issue}")).await;
+///         Ok(answer.with("customer", context.user_id.clone()))
 ///     }
 /// }
 ///
-/// let (handoff, executor) = Arc::new(Support).parts().tools.remove(0);
-/// assert_eq!(handoff.name, "escalate");
-/// assert!(executor.handoff().is_some());
+/// let tools = Arc::new(Support).parts().tools;
+/// assert_eq!((&*tools[0].0.name, &*tools[1].0.name), ("ask", "escalate"));
+/// assert!(tools[0].1.handoff().is_some());
 /// ```
 pub use rockbot_agent_macros::handoff;
 /// Makes a function of a [`macro@skill`] a hook: it runs at one of eight moments of each request.

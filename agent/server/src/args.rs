@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Parser, ValueEnum};
-use tracing_subscriber::filter::Targets;
+use clap::Parser;
+use rockbot_telemetry::{LogArgs, OtlpArgs};
 use url::Url;
 
 /// Serves one agent over HTTP.
@@ -22,19 +22,21 @@ pub(crate) struct Args {
     /// File with the token for the scripts manager.
     #[arg(long, env = "ROCKBOT_SCRIPTS_MANAGER_TOKEN_FILE")]
     pub(crate) scripts_manager_token_file: Option<PathBuf>,
-    /// Form of log lines.
-    #[arg(long, env = "ROCKBOT_LOG_FORMAT", default_value = "json")]
-    pub(crate) log_format: LogFormat,
-    /// What is logged: a level, or levels by module, such as `info,rmcp=debug`.
-    #[arg(long, env = "ROCKBOT_LOG", default_value = "info,rmcp=warn")]
-    pub(crate) log: Targets,
-}
-
-/// Forms of log lines.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// One JSON object a line, for machines.
-    Json,
-    /// Text, for people.
-    Text,
+    /// Base URL of the operator; needed by an agent that hands tasks to others.
+    #[arg(
+        long,
+        env = "ROCKBOT_OPERATOR_URL",
+        requires_all = ["operator_token_file", "namespace"]
+    )]
+    pub(crate) operator_url: Option<Url>,
+    /// File with the token for the operator.
+    #[arg(long, env = "ROCKBOT_OPERATOR_TOKEN_FILE")]
+    pub(crate) operator_token_file: Option<PathBuf>,
+    /// Namespace of the agent, in which it finds others.
+    #[arg(long, env = "ROCKBOT_NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+    #[command(flatten)]
+    pub(crate) otlp: OtlpArgs,
 }

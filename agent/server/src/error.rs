@@ -5,7 +5,11 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
-use rockbot_agent::{TurnError, turn::InvalidRequest};
+use rockbot_agent::{
+    TurnError,
+    skills::{HookFailure, Stopped},
+    turn::InvalidRequest,
+};
 use rockbot_llm::{ModelError, ModelErrorKind};
 use serde_json::{Value, json};
 
@@ -91,6 +95,20 @@ impl From<TurnError> for ApiError {
         match error {
             TurnError::Model(error) => error.into(),
             TurnError::Timeout(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", error.to_string()),
+            TurnError::Stopped(stopped) => stopped.into(),
+        }
+    }
+}
+
+impl From<Stopped> for ApiError {
+    fn from(stopped: Stopped) -> Self {
+        let (status, code) = match stopped.failure {
+            HookFailure::Refused(_) => (StatusCode::FORBIDDEN, "refused_by_hook"),
+            HookFailure::Failed(_) => (StatusCode::BAD_GATEWAY, "hook_failed"),
+        };
+        Self {
+            may_retry: false,
+            ..Self::new(status, code, stopped.to_string())
         }
     }
 }

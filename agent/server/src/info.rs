@@ -36,17 +36,20 @@ pub(crate) async fn root(
         )
     })?;
     if let Some(search) = query.search {
-        let found = search::agents(&server.agents().list(), &search, query.top_k);
+        let found = search::agents(&server.list().await, &search, query.top_k);
         return Ok(Json(found_object(&search, &found, &headers)));
     }
+    let agents = server.list().await;
+    let names: Vec<_> = agents.iter().map(|agent| &agent.config().name).collect();
     Ok(Json(json!({
         "message": "RockBot agent server",
         "version": VERSION,
-        "agents": server.agents().names(),
+        "agents": names,
         "endpoints": {
             "discovery": "/?search={query}&top_k={limit}",
             "agent_info": "/{agent}",
             "chat_completions": "/{agent}/chat/completions",
+            "responses": "/{agent}/responses",
             "openai": "/v1",
         },
     })))
@@ -92,7 +95,7 @@ pub(crate) async fn agent(
     State(server): State<Arc<Server>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let agent = server.agents().get(&name).ok_or_else(|| not_found(&name))?;
+    let agent = server.find(&name).await?.ok_or_else(|| not_found(&name))?;
     let Card {
         name,
         description,
@@ -143,7 +146,7 @@ impl Card {
 
 /// `GET /v1/models`
 pub(crate) async fn models(State(server): State<Arc<Server>>) -> Json<Value> {
-    let models: Vec<_> = server.agents().list().iter().map(|agent| model_object(agent)).collect();
+    let models: Vec<_> = server.list().await.iter().map(|agent| model_object(agent)).collect();
     Json(json!({ "object": "list", "data": models }))
 }
 
@@ -152,7 +155,7 @@ pub(crate) async fn model(
     State(server): State<Arc<Server>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let agent = server.agents().get(&name);
+    let agent = server.find(&name).await?;
     agent.map(|agent| Json(model_object(&agent))).ok_or_else(|| {
         ApiError::new(
             StatusCode::NOT_FOUND,
@@ -184,11 +187,15 @@ pub(crate) async fn health(State(server): State<Arc<Server>>) -> Json<Value> {
 
 /// `GET /health/detailed`: what can be said about each agent without asking its provider.
 pub(crate) async fn health_detailed(State(server): State<Arc<Server>>) -> Json<Value> {
-    let agents = server.agents().list();
-    let checks: serde_json::Map<_, _> = agents
-        .iter()
-        .map(|agent| (agent.config().name.clone(), agent_health(&agent.health())))
-        .collect();
+    let mut checks = serde_json::Map::new();
+    for agent in server.agents().list() {
+        let mut check = agent_health(&agent.health());
+        if let Some(budget) = agent.budget() {
+            let today = budget.look().await;
+            check["daily_tokens"] = json!({ "used": today.used, "limit": today.limit, "resets_at": today.resets_at() });
+        }
+        checks.insert(agent.config().name.clone(), check);
+    }
     let all_well = checks.values().all(|check| check["status"] == "healthy");
     Json(json!({
         "server_status": if server.is_draining() { "draining" } else if all_well { "healthy" } else { "degraded" },
@@ -227,8 +234,7 @@ pub(crate) async fn live() -> Json<Value> {
 
 /// `GET /metrics`
 pub(crate) async fn metrics(State(server): State<Arc<Server>>) -> Result<Response, ApiError> {
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &server.registry).map_err(|_| ApiError::internal())?;
+    let text = server.metrics_text().map_err(|_| ApiError::internal())?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, kind)], text).into_response())
 }

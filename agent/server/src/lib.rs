@@ -1,4 +1,5 @@
-//! The agent's HTTP server: OpenAI's chat completions for every agent of a process, and what operators look at.
+//! The agent's HTTP server: OpenAI's chat completions and responses for every agent of a process, and what operators
+//! look at.
 //!
 //! Translates between HTTP and [`rockbot_agent`]; decides nothing about models or tools. The binary `rockbot-agent`
 //! serves one agent from a file; `rockbot dev` serves any number and replaces them at run time.
@@ -6,26 +7,39 @@
 mod access;
 mod agents;
 mod args;
+mod ask;
 mod chat;
+mod discovery;
 mod error;
 mod info;
+mod limits;
 mod metrics;
 mod process;
 mod record;
+mod request;
+mod resolver;
+mod responses;
 mod router;
 mod search;
 mod serve;
+mod sse;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 pub use agents::Agents;
+pub use discovery::Loopback;
+use error::ApiError;
 use metrics::ServerMetrics;
 pub use process::main;
 use prometheus_client::registry::Registry;
-use rockbot_agent::{AgentError, Environment, Metrics, skills::Skill};
+pub use resolver::AgentResolver;
+use rockbot_agent::{Agent, AgentError, Environment, skills::Skill};
 use rockbot_agent_config::AgentConfig;
 use rockbot_scripts_api::ScriptRunner;
 pub use router::router;
@@ -34,6 +48,7 @@ pub use serve::{Drain, serve};
 /// One HTTP server: its agents, its metrics, and whether it still wants requests.
 pub struct Server {
     agents: Agents,
+    resolver: RwLock<Option<Arc<dyn AgentResolver>>>,
     environment: Environment,
     metrics: ServerMetrics,
     registry: Registry,
@@ -48,17 +63,22 @@ impl Server {
 
     /// Like [`new`](Self::new); every agent has `skills`.
     pub fn with_skills(scripts: Option<Arc<dyn ScriptRunner>>, skills: Vec<Arc<dyn Skill>>) -> Arc<Self> {
-        let environment = Environment {
+        Self::within(Environment {
             scripts,
             skills,
-            metrics: Metrics::default(),
-        };
+            ..Environment::default()
+        })
+    }
+
+    /// A server without agents; those that come may use what is in `environment`.
+    pub fn within(environment: Environment) -> Arc<Self> {
         let metrics = ServerMetrics::default();
         let mut registry = Registry::default();
         environment.metrics.register(&mut registry);
         metrics.register(&mut registry);
         Arc::new(Self {
             agents: Agents::default(),
+            resolver: RwLock::default(),
             environment,
             metrics,
             registry,
@@ -75,9 +95,53 @@ impl Server {
         self.agents.replace(configs, &self.environment)
     }
 
-    /// The agents that are served at this moment.
+    /// From now on `resolver` is asked for agents that are not in the set.
+    pub fn set_resolver(&self, resolver: Arc<dyn AgentResolver>) {
+        *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = Some(resolver);
+    }
+
+    /// The agents that [`set_agents`](Self::set_agents) gave it, at this moment.
     pub fn agents(&self) -> &Agents {
         &self.agents
+    }
+
+    /// The agent `name`: one of the set, or one that the resolver finds.
+    async fn find(&self, name: &str) -> Result<Option<Arc<Agent>>, ApiError> {
+        match (self.agents.get(name), self.resolver()) {
+            (None, Some(resolver)) => resolver::resolve(&*resolver, name, &self.environment).await,
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// All agents that can be listed, by name.
+    async fn list(&self) -> Vec<Arc<Agent>> {
+        let Some(resolver) = self.resolver() else {
+            return self.agents.list();
+        };
+        let found = resolver::list(&*resolver).await;
+        let by_name = |agent: Arc<Agent>| (agent.config().name.clone(), agent);
+        // The set wins, as it does when an agent is asked.
+        let all: BTreeMap<_, _> = found.into_iter().chain(self.agents.list()).map(by_name).collect();
+        all.into_values().collect()
+    }
+
+    fn resolver(&self) -> Option<Arc<dyn AgentResolver>> {
+        self.resolver.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Everything that is counted, as `/metrics` says it.
+    ///
+    /// # Errors
+    /// When a series cannot be written, which none of this crate does.
+    pub fn metrics_text(&self) -> Result<String, std::fmt::Error> {
+        for agent in self.agents.list() {
+            if let Some(budget) = agent.budget() {
+                self.metrics.daily_tokens(&agent.config().name, &budget.known());
+            }
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
     }
 
     /// Whether the server is about to stop and wants no further requests.

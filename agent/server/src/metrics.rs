@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+use rockbot_agent::Standing;
 use rockbot_llm::Usage;
+use rockbot_telemetry::semconv;
 
 /// Upper bounds in seconds: from an error at once to the longest request.
 const SECONDS: [f64; 12] = [0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 100.0, 300.0];
+
+/// Status of a request that has its answer.
+pub(crate) const OK: &str = "ok";
+/// What a request to an agent is, in OpenTelemetry's words.
+pub(crate) const INVOKE_AGENT: &str = "invoke_agent";
 
 /// Series of one server.
 #[derive(Clone, Debug)]
@@ -19,6 +27,9 @@ pub(crate) struct ServerMetrics {
     duration: Family<AgentLabel, Histogram, fn() -> Histogram>,
     tokens: Family<TokenLabels, Counter>,
     active: Family<AgentLabel, Gauge>,
+    daily_tokens_used: Family<AgentLabel, Gauge>,
+    daily_tokens_limit: Family<AgentLabel, Gauge>,
+    invocations: Family<InvocationLabels, Histogram, fn() -> Histogram>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,6 +41,15 @@ struct RequestLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AgentLabel {
     agent: String,
+}
+
+/// As OpenTelemetry names them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InvocationLabels {
+    gen_ai_operation_name: &'static str,
+    gen_ai_agent_name: String,
+    /// Empty when it ended well.
+    error_type: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,6 +65,9 @@ impl Default for ServerMetrics {
             duration: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             tokens: Family::default(),
             active: Family::default(),
+            daily_tokens_used: Family::default(),
+            daily_tokens_limit: Family::default(),
+            invocations: Family::new_with_constructor(|| Histogram::new(semconv::GEN_AI_SECONDS)),
         }
     }
 }
@@ -53,7 +76,7 @@ impl ServerMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register(
             "rockbot_requests",
-            "Chat completion requests by how they ended",
+            "Requests to agents by how they ended",
             self.requests.clone(),
         );
         registry.register_with_unit(
@@ -65,17 +88,53 @@ impl ServerMetrics {
         registry.register("rockbot_tokens", "Tokens that models have counted", self.tokens.clone());
         registry.register(
             "rockbot_active_requests",
-            "Chat completion requests that run",
+            "Requests to agents that run",
             self.active.clone(),
+        );
+        registry.register(
+            "rockbot_daily_tokens_used",
+            "Tokens of the agent's day that are used",
+            self.daily_tokens_used.clone(),
+        );
+        registry.register(
+            "rockbot_daily_tokens_limit",
+            "Tokens that an agent has for a day",
+            self.daily_tokens_limit.clone(),
+        );
+        registry.register_with_unit(
+            semconv::prometheus(semconv::GEN_AI_INVOKE_AGENT_DURATION),
+            "Time that requests to agents took",
+            Unit::Seconds,
+            self.invocations.clone(),
         );
     }
 
+    /// A request to `agent` has ended.
+    fn invoked(&self, agent: &str, status: &'static str, took: Duration) {
+        let labels = InvocationLabels {
+            gen_ai_operation_name: INVOKE_AGENT,
+            gen_ai_agent_name: agent.to_owned(),
+            error_type: if status == OK { "" } else { status },
+        };
+        self.invocations.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// How an agent's day stands.
+    pub(crate) fn daily_tokens(&self, agent: &str, standing: &Standing) {
+        let label = AgentLabel {
+            agent: agent.to_owned(),
+        };
+        let gauge = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+        self.daily_tokens_used.get_or_create(&label).set(gauge(standing.used));
+        self.daily_tokens_limit.get_or_create(&label).set(gauge(standing.limit));
+    }
+
     /// A request that never reached an agent; no agent's name is in its label.
-    pub(crate) fn refused(&self) {
+    pub(crate) fn refused(&self, status: StatusCode) {
         self.requests
             .get_or_create(&RequestLabels {
                 agent: String::new(),
-                status: "client_error",
+                status: whose_error(status),
             })
             .inc();
     }
@@ -92,6 +151,7 @@ impl ServerMetrics {
         let label = AgentLabel {
             agent: agent.to_owned(),
         };
+        self.invoked(agent, status, took);
         self.active.get_or_create(&label).dec();
         self.duration.get_or_create(&label).observe(took.as_secs_f64());
         self.requests
@@ -113,5 +173,14 @@ impl ServerMetrics {
                 })
                 .inc_by(tokens);
         }
+    }
+}
+
+/// Who is at fault when an answer is an error.
+pub(crate) fn whose_error(status: StatusCode) -> &'static str {
+    if status.is_client_error() {
+        "client_error"
+    } else {
+        "server_error"
     }
 }

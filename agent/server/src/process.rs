@@ -4,22 +4,19 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use rockbot_agent::skills::Skill;
+use rockbot_agent::{Environment, peers::Directory, skills::Skill};
 use rockbot_agent_config::AgentConfig;
-use rockbot_scripts_api::{Client, ClientSettings, ScriptRunner};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
-use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use rockbot_operator_api::ClientSettings;
+use rockbot_scripts_api::{Client, ScriptRunner};
+use rockbot_telemetry::{LogTo, Telemetry, start_log, stop_on_signal};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tracing::{error, info, warn};
 
-use crate::{
-    Drain, Server,
-    args::{Args, LogFormat},
-    serve,
-};
+use crate::{Drain, Server, args::Args, discovery::Discovery, serve};
+
+/// What it calls itself in traces and metrics, unless it is told otherwise.
+const SERVICE: &str = "rockbot-agent";
 
 /// Kubernetes takes a moment to stop sending requests, and grants 30 seconds in all unless told otherwise.
 const DRAIN: Drain = Drain {
@@ -33,7 +30,8 @@ const DRAIN: Drain = Drain {
 /// One thread serves an agent: it waits for models and tools, and a thread less is memory less. Replicas are how it grows.
 pub fn main(skills: Vec<Arc<dyn Skill>>) -> ExitCode {
     let args = Args::parse();
-    log(args.log_format, args.log.clone());
+    start_log(&args.log, LogTo::Stdout);
+    allow_connections();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(run(args, skills)),
@@ -49,24 +47,44 @@ pub fn main(skills: Vec<Arc<dyn Skill>>) -> ExitCode {
 }
 
 async fn run(args: Args, skills: Vec<Arc<dyn Skill>>) -> Result<()> {
-    let shutdown = CancellationToken::new();
-    stop_on_signal(shutdown.clone())?;
+    let shutdown = stop_on_signal()?;
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         anyhow::bail!("another TLS provider is installed already");
     }
+    let mut telemetry = Telemetry::start(&args.otlp, SERVICE)?;
     let path = args.config.display();
     let text = std::fs::read_to_string(&args.config).with_context(|| format!("cannot read {path}"))?;
     let config: AgentConfig = serde_json::from_str(&text).with_context(|| format!("{path} is no agent"))?;
     let name = config.name.clone();
-    let server = Server::with_skills(scripts(&args, &config)?, skills);
+    let server = Server::within(Environment {
+        scripts: scripts(&args, &config)?,
+        directory: directory(&args),
+        skills,
+        ..Environment::default()
+    });
     server.set_agents(vec![config])?;
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     info!(agent = name, address = %listener.local_addr()?, "serving");
-    serve(listener, server, DRAIN, shutdown)
-        .await
-        .context("the listener broke")
+    let counted = Arc::clone(&server);
+    telemetry.push_metrics(move || counted.metrics_text().ok());
+    let served = serve(listener, server, DRAIN, shutdown).await;
+    telemetry.end().await;
+    served.context("the listener broke")
+}
+
+/// As many connections as the system allows this process: each answer under way takes two, and what is granted unasked is
+/// often 1024, for the sake of programs that cannot count further.
+fn allow_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        warn!("cannot raise the limit of open files: {error}");
+    }
 }
 
 /// The scripts manager, for an agent that may run scripts and is told where it is.
@@ -78,34 +96,18 @@ fn scripts(args: &Args, config: &AgentConfig) -> Result<Option<Arc<dyn ScriptRun
     ) else {
         return Ok(None);
     };
-    let client = Client::new(ClientSettings {
+    let client = Client::new(rockbot_scripts_api::ClientSettings {
         url: url.clone(),
         token_file: token_file.clone(),
     })?;
     Ok(Some(Arc::new(client)))
 }
 
-fn stop_on_signal(shutdown: CancellationToken) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        shutdown.cancel();
-    });
-    Ok(())
-}
-
-fn log(format: LogFormat, filter: Targets) {
-    let lines = tracing_subscriber::fmt::layer();
-    let registry = tracing_subscriber::registry();
-    match format {
-        LogFormat::Json => {
-            let lines = lines.json().flatten_event(true).with_current_span(false);
-            registry.with(lines.with_filter(filter)).init();
-        }
-        LogFormat::Text => registry.with(lines.with_filter(filter)).init(),
-    }
+/// The operator, for an agent that is told where it is.
+fn directory(args: &Args) -> Option<Arc<dyn Directory>> {
+    let settings = ClientSettings {
+        url: args.operator_url.clone()?,
+        token_file: args.operator_token_file.clone()?,
+    };
+    Some(Arc::new(Discovery::new(settings, args.namespace.clone()?)))
 }

@@ -5,9 +5,13 @@ use std::time::Instant;
 use axum::http::StatusCode;
 use rockbot_agent::{Agent, Place};
 use rockbot_llm::Usage;
+use rockbot_telemetry::{KeyValue, TraceContext, semconv};
 use tracing::{Span, info};
 
-use crate::{error::ApiError, metrics::ServerMetrics};
+use crate::{
+    error::ApiError,
+    metrics::{OK, ServerMetrics, whose_error},
+};
 
 /// A request that runs. Dropping it closes the record.
 pub(crate) struct Record {
@@ -20,15 +24,24 @@ pub(crate) struct Record {
     _place: Place,
     /// The last line of a stream is written outside of the request's handler, yet belongs to it.
     span: Span,
+    /// Its span in the trace that it belongs to.
+    trace: rockbot_telemetry::Span,
 }
 
 impl Record {
-    /// Opens the record of a request to `agent`. Unless it learns better, the client has gone away.
+    /// Opens the record of a request to `agent`, whose span `trace` is. Unless it learns better, the client has gone away.
     ///
     /// # Errors
     /// When the agent answers as many requests as it may.
-    pub(crate) fn open(metrics: &ServerMetrics, agent: &Agent) -> Result<Self, ApiError> {
-        let place = agent.place().ok_or_else(busy)?;
+    pub(crate) fn open(
+        metrics: &ServerMetrics,
+        agent: &Agent,
+        trace: rockbot_telemetry::Span,
+    ) -> Result<Self, ApiError> {
+        let place = agent.place().ok_or_else(|| {
+            trace.fail("client_error");
+            busy()
+        })?;
         let agent = &agent.config().name;
         metrics.begin(agent);
         Ok(Self {
@@ -39,7 +52,13 @@ impl Record {
             status: "disconnected",
             _place: place,
             span: Span::current(),
+            trace,
         })
+    }
+
+    /// The place of the request in its trace.
+    pub(crate) fn trace_context(&self) -> TraceContext {
+        self.trace.context()
     }
 
     /// Adds what one round has cost. A round that is broken off is not known to cost anything.
@@ -54,16 +73,12 @@ impl Record {
 
     /// The answer is complete.
     pub(crate) fn succeed(&mut self) {
-        self.status = "ok";
+        self.status = OK;
     }
 
     /// The answer is an error.
     pub(crate) fn fail(&mut self, status: StatusCode) {
-        self.status = if status.is_client_error() {
-            "client_error"
-        } else {
-            "server_error"
-        };
+        self.status = whose_error(status);
     }
 }
 
@@ -82,6 +97,10 @@ impl Drop for Record {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         self.metrics.end(&self.agent, self.status, took, self.usage.as_ref());
+        self.trace.record(|| attributes(self.usage.as_ref()));
+        if self.status != OK {
+            self.trace.fail(self.status);
+        }
         let _entered = self.span.enter();
         let tokens = self.usage.as_ref().map(|usage| usage.total_tokens);
         info!(
@@ -91,4 +110,14 @@ impl Drop for Record {
             "request ended"
         );
     }
+}
+
+fn attributes(usage: Option<&Usage>) -> Vec<KeyValue> {
+    let Some(usage) = usage else { return Vec::new() };
+    [
+        (semconv::GEN_AI_USAGE_INPUT_TOKENS, usage.prompt_tokens),
+        (semconv::GEN_AI_USAGE_OUTPUT_TOKENS, usage.completion_tokens),
+    ]
+    .map(|(name, tokens)| KeyValue::new(name, i64::try_from(tokens).unwrap_or(i64::MAX)))
+    .into()
 }

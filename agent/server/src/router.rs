@@ -6,12 +6,19 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::{Method, StatusCode, Uri},
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use rockbot_llm::chat::ChatRequest;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 
-use crate::{Server, chat, error::ApiError, info};
+use crate::{
+    Server, ask,
+    error::ApiError,
+    info, limits,
+    responses::{self, ResponsesRequest},
+};
 
 /// Longest silence of a client in the middle of its request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,16 +34,28 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/metrics", get(info::metrics))
         .route("/v1/models", get(info::models))
         .route("/v1/models/{id}", get(info::model))
-        .route("/v1/chat/completions", post(chat::by_model))
-        .route("/v1/chat/completions/", post(chat::by_model))
+        .route("/v1/chat/completions", post(ask::by_model::<ChatRequest>))
+        .route("/v1/chat/completions/", post(ask::by_model::<ChatRequest>))
+        .route("/v1/responses", post(ask::by_model::<ResponsesRequest>))
+        .route("/v1/responses/", post(ask::by_model::<ResponsesRequest>))
+        .route("/v1/responses/{id}", get(responses::get).delete(responses::delete))
+        .route("/v1/responses/{id}/input_items", get(responses::input_items))
         .route("/{agent}", get(info::agent))
         .route("/{agent}/", get(info::agent))
-        .route("/{agent}/chat/completions", post(chat::by_path))
-        .route("/{agent}/chat/completions/", post(chat::by_path))
+        .route("/{agent}/chat/completions", post(ask::by_path::<ChatRequest>))
+        .route("/{agent}/chat/completions/", post(ask::by_path::<ChatRequest>))
+        .route("/{agent}/responses", post(ask::by_path::<ResponsesRequest>))
+        .route("/{agent}/responses/", post(ask::by_path::<ResponsesRequest>))
+        .route(
+            "/{agent}/responses/{id}",
+            get(responses::get_at).delete(responses::delete_at),
+        )
+        .route("/{agent}/responses/{id}/input_items", get(responses::input_items_at))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(chat::MAX_BODY))
+        .layer(DefaultBodyLimit::max(ask::MAX_BODY))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
+        .layer(middleware::from_fn(limits::headers))
         .layer(CatchPanicLayer::custom(panicked))
         .with_state(server)
 }
@@ -48,7 +67,7 @@ async fn no_route(uri: Uri) -> ApiError {
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     let message = format!(
-        "{} does not answer to {method}; chat completions want POST, all else GET",
+        "{} does not answer to {method}; chat completions and responses want POST, all else GET",
         uri.path()
     );
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)

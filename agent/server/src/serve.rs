@@ -44,7 +44,9 @@ pub async fn serve(
             warn!("cannot set TCP_NODELAY: {error}");
         }
     });
-    let serving = axum::serve(listener, router(Arc::clone(&server)))
+    // Made once: otherwise each connection would be given routes of its own.
+    let routes = router(Arc::clone(&server)).into_make_service();
+    let serving = axum::serve(listener, routes)
         .with_graceful_shutdown(close.clone().cancelled_owned())
         .into_future();
     let stopping = async {

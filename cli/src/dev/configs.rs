@@ -1,17 +1,23 @@
 //! Manifests → what the agent server runs, by the operator's own `plan`. Pure.
 
+use std::path::Path;
+
 use anyhow::Context;
 use rockbot_agent_config::AgentConfig;
 use rockbot_crds::model::SecretKeyRef;
-use rockbot_operator_plan::{Resolution, agent_config, resolve, validate_agent};
+use rockbot_operator_plan::{Resolution, agent_config, keys, resolve, validate_agent};
 
 use super::{manifests::Manifests, secrets::SecretFiles};
 
-/// The configuration of every agent, and notes about what one machine cannot do for them.
+/// The configuration of every agent, what it keeps in a folder of `state_dir`, and notes about what one machine cannot do for them.
 ///
 /// # Errors
 /// When an Agent is invalid: its name, the field, what is allowed.
-pub(super) fn of(manifests: &Manifests, secrets: &SecretFiles) -> anyhow::Result<(Vec<AgentConfig>, Vec<String>)> {
+pub(super) fn of(
+    manifests: &Manifests,
+    secrets: &SecretFiles,
+    state_dir: &Path,
+) -> anyhow::Result<(Vec<AgentConfig>, Vec<String>)> {
     let mut notes: Vec<_> = manifests
         .ignored
         .iter()
@@ -21,20 +27,29 @@ pub(super) fn of(manifests: &Manifests, secrets: &SecretFiles) -> anyhow::Result
     for (name, agent) in &manifests.agents {
         let valid = validate_agent(agent).with_context(|| format!("Agent {name}"))?;
         // A server in an image needs a cluster; here it is as good as missing.
-        let servers = resolve(&valid, |name| {
-            manifests
-                .mcp_servers
-                .get(name)
-                .filter(|server| server.spec.remote.is_some())
-        });
-        let config = agent_config(&valid, &servers, |_, key| secrets.path(&key.name, &key.key));
-        for resolution in &servers.0 {
+        let server = |name: &str| {
+            let server = manifests.mcp_servers.get(name);
+            server.filter(|server| server.spec.remote.is_some())
+        };
+        let named = resolve(&valid, server, |name| manifests.agents.contains_key(name));
+        let config = agent_config(
+            &valid,
+            &named,
+            |_, key| secrets.path(&key.name, &key.key),
+            state_dir.join(name),
+        );
+        let missing = named.missing_agents();
+        notes.extend(
+            missing.map(|other| {
+                format!("Agent {name} cannot hand tasks to Agent {other}: it is in none of the manifests")
+            }),
+        );
+        for resolution in &named.servers {
             if let Resolution::Missing { name: server } = resolution {
                 notes.push(missing_server(manifests, name, server));
             }
         }
-        let callers = valid.access.api_keys.iter().map(|key| &key.secret_key_ref);
-        for key in valid.models().filter_map(|model| model.api_key.as_ref()).chain(callers) {
+        for (_, key) in keys(&valid) {
             let given = manifests
                 .secrets
                 .get(&key.name)
@@ -59,7 +74,7 @@ fn missing_server(manifests: &Manifests, agent: &str, server: &str) -> String {
 
 fn missing_key(agent: &str, key: &SecretKeyRef) -> String {
     format!(
-        "Agent {agent} has no API key: add a Secret {} with the key {} to the manifests, for example with a second -f",
+        "Agent {agent} lacks a key: add a Secret {} with the key {} to the manifests, for example with a second -f",
         key.name, key.key
     )
 }

@@ -114,7 +114,7 @@ struct Canary {
 pub(crate) async fn run(args: ScriptDoctorArgs) -> anyhow::Result<ExitCode> {
     let (place, inspection, explanation) = match &args.url {
         None => (
-            "this machine".to_owned(),
+            format!("this machine ({})", std::env::consts::ARCH),
             LocalRunner::single_use()?.inspect().await?,
             HERE,
         ),
@@ -240,6 +240,13 @@ mod tests {
         assert!(text.contains("MISSING  files"), "{text}");
         assert!(text.contains("→ needs Landlock"), "{text}");
         assert_eq!(text.matches('→').count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_machine_without_a_filter_is_told_which_ones_have_one() {
+        let remedy = finding("seccomp", false).remedy.unwrap_or_default();
+        assert!(remedy.contains("x86_64 or aarch64"), "{remedy}");
+        assert_eq!(finding("seccomp", true).remedy, None);
     }
 
     #[test]

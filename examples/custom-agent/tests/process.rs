@@ -16,7 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Starts the agent that `config` describes.
 async fn start(config: &Value, file: &Path) -> Result<(Child, SocketAddr)> {
     std::fs::write(file, config.to_string())?;
-    let mut agent = Command::new(env!("CARGO_BIN_EXE_custom-agent"))
+    // Many systems grant no more open files than this unasked.
+    let mut agent = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -Sn 1024 && exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_custom-agent"),
+        ])
         .args(["--listen", "127.0.0.1:0", "--config"])
         .arg(file)
         .stdout(Stdio::piped())
@@ -35,6 +42,18 @@ async fn start(config: &Value, file: &Path) -> Result<(Child, SocketAddr)> {
     let address = timeout(PATIENCE, address).await??;
     tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
     Ok((agent, address))
+}
+
+#[tokio::test]
+async fn an_agent_takes_as_many_connections_as_it_may() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let config = json!({ "name": "shop", "model": { "provider": "Demo" } });
+    let (agent, _) = start(&config, &directory.path().join("agent.json")).await?;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", agent.id().context("it ended")?))?;
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let words: Vec<_> = files.context("no limit")?.split_whitespace().collect();
+    assert!(words[0] == words[1] && words[0] != "1024", "soft and hard: {words:?}");
+    Ok(())
 }
 
 #[tokio::test]

@@ -59,9 +59,9 @@ class Canary:
         return self.outcome
 """Walls: takes every right away from this process, and tries what must fail now.
 
-Two layers. `harden` is for the supervisor, which everything else inherits; `confine` adds what holds for the script alone.
-The seccomp filter and the Landlock rules are built from the tables below, so that a line says what is refused, and where
-it differs on one machine, which is somebody's: there a script sees no more files than Python needs.
+Two layers. `harden` is for the supervisor, which everything else inherits; `confine` adds what holds for the script
+alone. The seccomp filter and the Landlock rules are built from the tables below, so that a line says what is refused,
+and where it differs on one machine, which is somebody's: there a script sees no more files than Python needs.
 """
 import ctypes, errno, os, resource, stat, struct, sys
 
@@ -82,10 +82,10 @@ mq_open 240 180, mq_unlink 241 181,
 init_module 175 105, finit_module 313 273, delete_module 176 106, kexec_load 246 104, kexec_file_load 320 294,
 reboot 169 142, settimeofday 164 170, clock_settime 227 112, adjtimex 159 171, clock_adjtime 305 266,
 sethostname 170 161, setdomainname 171 162, vhangup 153 58, personality 135 92, nfsservctl 180 42,
-iopl 172 -, ioperm 173 -, modify_ldt 154 -, uselib 134 -, create_module 174 -, sysctl 156 -
+iopl 172 -, ioperm 173 -, modify_ldt 154 -, uselib 134 -, create_module 174 -, _sysctl 156 -
 """
-# One machine has more than a pod: its services' sockets are files, of which only an unnamed pair of streams is left, and
-# Landlock does not guard a file's owner and attributes.
+# One machine has more than a pod: its services' sockets are files, of which only an unnamed pair of streams is left,
+# and Landlock does not guard a file's owner and attributes.
 DENIED_LOCAL = """
 socket 41 198, connect 42 203, bind 49 200, chown 92 -, fchown 93 55, lchown 94 -, fchownat 260 54,
 setxattr 188 5, lsetxattr 189 6, fsetxattr 190 7, setxattrat 463 463,
@@ -93,7 +93,8 @@ removexattr 197 14, lremovexattr 198 15, fremovexattr 199 16, removexattrat 466 
 """
 # Nor its mode and times. A script's calls change nothing and say that they did, since whoever copies a file makes them.
 IGNORED_LOCAL = """
-chmod 90 -, fchmod 91 52, fchmodat 268 53, fchmodat2 452 452, utime 132 -, utimes 235 -, futimesat 261 -, utimensat 280 88
+chmod 90 -, fchmod 91 52, fchmodat 268 53, fchmodat2 452 452,
+utime 132 -, utimes 235 -, futimesat 261 -, utimensat 280 88
 """
 # Fail with ENOSYS: io_uring opens sockets behind the filter's back; from clone3 libc turns to clone, whose flags show.
 ABSENT = "io_uring_setup 425 425, io_uring_enter 426 426, io_uring_register 427 427, clone3 435 435"
@@ -288,7 +289,7 @@ def confine():
 
 
 def signals_stay_inside():
-    """Whether a signal to everyone reaches only what this process started: it is in a layer of Landlock that scopes them."""
+    """Whether a signal to everyone reaches only what this process started: a layer of Landlock scopes them."""
     return layers > 0 and LANDLOCK >= 6 and fails_with(errno.EPERM, libc.kill, os.getppid(), 0)
 
 
@@ -463,15 +464,17 @@ def work():
 
 
 def anchor():
-    """Starts a process that shares this one's memory, waits for the supervisor's end, and touches nothing. Its number, or -1.
+    """Starts a process that shares this one's memory, waits for the supervisor's end, and touches nothing.
 
+    Its number, or -1.
     The kernel takes memory apart before it tells of a process's end, which takes longer than a short script. With
     somebody else in it that is left for later, and the exit status comes at once.
     """
     global anchor_stack
     libc.fdopen.restype = ctypes.c_void_p
     file = ctypes.c_void_p(libc.fdopen(5, b"r"))
-    libc.setvbuf(file, None, 2, ctypes.c_size_t(0))  # Without a buffer it allocates nothing: the heap is the script's, too.
+    # Without a buffer it allocates nothing: the heap is the script's, too.
+    libc.setvbuf(file, None, 2, ctypes.c_size_t(0))
     anchor_stack = ctypes.create_string_buffer(STACK_BYTES)
     top = ctypes.c_void_p(ctypes.addressof(anchor_stack) + STACK_BYTES & ~15)
     number = libc.clone(libc.getc_unlocked, top, CLONE_VM | CLONE_PARENT | signal.SIGCHLD, file)
@@ -515,7 +518,8 @@ def rehearsal_process(task, parked, out, err, life):
     os._exit(0)
 """Packages: unpacks the archive that somebody else made, and takes nothing from it but regular files and directories.
 
-Reads the archive itself rather than by `tarfile`, which takes an archive that is damaged in its middle for one that ends.
+Reads the archive itself rather than by `tarfile`, which takes an archive that is damaged in its middle for one that
+ends there.
 """
 import os
 
@@ -591,7 +595,7 @@ FIELDS = (124, 136), (100, 108), (136, 148), (148, 156)  # Of a header: size, mo
 
 
 def path_of(records):
-    """The path in an extended header. What else may be there changes nothing, except another size, which has no place here."""
+    """The path in an extended header. What else may be there changes nothing, except another size, which is refused."""
     path = None
     while records:
         length, _, rest = records.partition(b" ")
@@ -604,7 +608,7 @@ def path_of(records):
 
 
 def unpack(pieces, root):
-    """Unpacks a gzip'd tar into a directory that nobody else writes to: without links in it, no path leads out of it."""
+    """Unpacks a gzip'd tar into a directory that nobody else writes to: without links, no path leads out of it."""
     archive, entries, files, total = Archive(pieces), 0, 0, 0
     for name, kind, size, mode, time in archive.entries():
         path = os.path.join(root, *inner(name))
@@ -642,7 +646,7 @@ def write(path, archive, size, mode, time):
             file.write(archive.read(min(CHUNK, size - begin)))
         archive.read(-size % BLOCK)
         os.utime(file.fileno(), (time, time))  # Compiled modules remember it.
-"""Files that the script left in its output directory. Its processes are gone; whatever they left there is not trusted."""
+"""Files that the script left in its output directory. Its processes are gone; what they left there is not trusted."""
 import itertools, os, stat
 
 MAX_FILES = 64
@@ -893,6 +897,8 @@ import contextlib, json, os, select, signal, time
 PARK_SECONDS = 3600  # Far beyond the age at which a manager replaces a parked process.
 PIECE_SECONDS = 60  # For the next piece of something that has begun to arrive.
 END_SECONDS = 2  # For killed processes to be gone.
+ANCHOR_SECONDS = 0.04  # That an anchor outlives its script: the answer is on its way, and others' scripts may be running.
+ACK_SECONDS = 5
 MAX_VARIABLE = 127 << 10  # Linux refuses an environment variable beyond 128 KiB.
 
 
@@ -911,7 +917,7 @@ class Supervisor:
             signal.signal(number, lambda *_: None)
 
     def start(self):
-        """Forks the script's process, and does all that follows once with one that is none, for the memory to be there."""
+        """Forks the script's process, and does all that follows once with another, for the memory to be there."""
         import_common()
         self.script = Script(script_process)
         self.script.prepare()
@@ -1095,6 +1101,14 @@ class Supervisor:
                     os.kill(process, signal.SIGKILL)
             time.sleep(0.0005)
 
+    def await_ack(self):
+        """Waits until the other end has everything. No process of the script is left meanwhile."""
+        for seconds in (ANCHOR_SECONDS, ACK_SECONDS):
+            with contextlib.suppress(Gone):
+                self.next_frame(seconds, parked=False)
+                break
+            self.end_everyone()
+
     def children(self):
         """Children of this process, orphans that came to it included."""
         if self.listed is not None:
@@ -1109,7 +1123,6 @@ class Supervisor:
 import contextlib, json, os, sys
 
 HELLO_SECONDS = 20  # Nobody attached for so long: whoever started this process is gone.
-ACK_SECONDS = 5
 
 
 def main():
@@ -1135,14 +1148,18 @@ def main():
         if kind != HELLO:
             raise Gone
         if reason is None:
-            outcome = canary.result(json.loads(payload)["canary_ms"] / 1000)
-            python = sys.version.split()[0]
-            fields = {"protocol": PROTOCOL, "python": python, "walls": held, "missing": list(missing), "canary": outcome}
-            supervisor.wire.send_now(READY, **fields)
+            supervisor.wire.send_now(
+                READY,
+                protocol=PROTOCOL,
+                python=sys.version.split()[0],
+                walls=held,
+                missing=list(missing),
+                canary=canary.result(json.loads(payload)["canary_ms"] / 1000),
+            )
             reason = supervisor.serve()
         if reason is not None:
             supervisor.wire.send_now(REFUSED, reason=reason)
-        supervisor.next_frame(ACK_SECONDS, parked=False)
+        supervisor.await_ack()
     except Gone:
         pass
     supervisor.end_everyone()

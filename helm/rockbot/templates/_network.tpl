@@ -64,3 +64,41 @@ both come to the one port that a service has.
     cidr: 0.0.0.0/0
     except: [0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16]
 {{- end }}
+
+{{- /*
+The receiver of traces and metrics, wherever its name says that it is: as the operator decides it for agents. A name must be
+looked up; an address need not.
+*/ -}}
+{{- define "rockbot.egressTelemetry" -}}
+{{- $url := urlParse .Values.telemetry.otlp.endpoint -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- $labels := splitList "." $url.hostname -}}
+{{- $isService := and (ge (len $labels) 3) (eq (index (append $labels "") 2) "svc") -}}
+{{- if regexMatch "^[0-9.]+$|:" $url.hostname }}
+- to:
+    - ipBlock:
+        cidr: {{ $url.hostname }}/{{ ternary "128" "32" (contains ":" $url.hostname) }}
+  ports:
+    - port: {{ $port }}
+      protocol: TCP
+{{- else }}
+{{- if or $isService (eq (len $labels) 2) }}
+# A Service's port says nothing about its pods' port.
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: {{ index $labels 1 }}
+{{- end }}
+{{- if not $isService }}
+- to:
+    {{- include "rockbot.publicInternet" . | nindent 4 }}
+    {{- range .Values.networkPolicy.modelEgressCIDRs }}
+    - ipBlock:
+        cidr: {{ . }}
+    {{- end }}
+  ports:
+    - port: {{ $port }}
+      protocol: TCP
+{{- end }}
+{{- end }}
+{{- end }}

@@ -90,3 +90,34 @@ securityContext:
     fieldRef:
       fieldPath: metadata.name
 {{- end }}
+
+{{- /* Where a service sends traces and metrics, in OpenTelemetry's own variables. Takes a dict of root and name. */ -}}
+{{- define "rockbot.telemetry" -}}
+{{- with .root.Values.telemetry.otlp }}
+{{- if .endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+{{- with .headersSecret }}
+{{- if .name }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name }}
+      key: {{ .key }}
+{{- end }}
+{{- end }}
+- name: OTEL_SERVICE_NAME
+  value: {{ $.name }}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: k8s.namespace.name={{ $.root.Release.Namespace }}
+- name: OTEL_TRACES_SAMPLER
+  value: {{ .tracesSampler }}
+{{- with .tracesSamplerArg }}
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ . | quote }}
+{{- end }}
+- name: OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT
+  value: {{ .captureMessageContent | quote }}
+{{- end }}
+{{- end }}
+{{- end }}

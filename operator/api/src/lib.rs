@@ -1,8 +1,11 @@
-//! The operator's HTTP API for agents: audience and wire types.
+//! The operator's HTTP API for agents: audience, wire types, and a client.
 //!
 //! `GET /v1/agents` lists the agents of the caller's namespace, `GET /v1/agents/{namespace}/{name}` returns one.
 //! The caller is the Agent that its ServiceAccount token names; other namespaces are not its business.
 
+mod client;
+
+pub use client::{Client, ClientError, ClientSettings};
 use serde::{Deserialize, Serialize};
 
 /// Audience of the tokens that the operator accepts.

@@ -67,19 +67,22 @@ async fn all(shared: &Shared, parent: &ObjectMeta, objects: Objects) -> Result<O
         config_map,
         network_policy,
         service,
+        volume_claim,
         deployment,
     } = objects;
-    let (service_account, config_map, network_policy, service, deployment) = tokio::try_join!(
+    let (service_account, config_map, network_policy, service, volume_claim, deployment) = tokio::try_join!(
         Step::plan(shared, parent, service_account),
         Step::plan(shared, parent, config_map),
         Step::plan(shared, parent, network_policy),
         Step::plan(shared, parent, service),
+        Step::plan(shared, parent, volume_claim),
         Step::plan(shared, parent, deployment),
     )?;
     service_account.take(shared).await?;
     config_map.take(shared).await?;
     network_policy.take(shared).await?;
     service.take(shared).await?;
+    volume_claim.without_orphans().take(shared).await?;
     let deployment = deployment.take(shared).await?;
     Ok(Outcome::Applied(deployment.map(Box::new)))
 }
@@ -120,6 +123,14 @@ impl<K: Child> Step<K> {
             },
         };
         Ok(Self { orphans, action })
+    }
+
+    /// No edit of a resource deletes what its pods have kept.
+    fn without_orphans(self) -> Self {
+        Self {
+            orphans: Vec::new(),
+            ..self
+        }
     }
 
     async fn take(self, shared: &Shared) -> Result<Option<K>, ApplyError> {

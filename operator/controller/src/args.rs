@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use clap::{Parser, Subcommand, ValueEnum};
-use rockbot_operator_plan::Settings;
+use clap::{Parser, Subcommand};
+use rockbot_crds::model::SecretKeyRef;
+use rockbot_operator_plan::{Endpoint, Settings, TelemetrySettings};
+use rockbot_telemetry::{LogArgs, OtlpArgs};
 
 /// Turns Agents and McpServers into pods, and says what became of them.
 #[derive(Debug, Parser)]
@@ -35,6 +37,9 @@ pub(crate) struct RunArgs {
     /// Image of agents that name none.
     #[arg(long, env = "ROCKBOT_AGENT_IMAGE")]
     pub(crate) agent_image: String,
+    /// URL of this operator's HTTP API, for agents.
+    #[arg(long, env = "ROCKBOT_OPERATOR_URL")]
+    pub(crate) operator_url: String,
     /// URL of the scripts manager, for agents.
     #[arg(long, env = "ROCKBOT_SCRIPTS_MANAGER_URL")]
     pub(crate) scripts_manager_url: String,
@@ -47,20 +52,14 @@ pub(crate) struct RunArgs {
     /// Lease that replicas elect the one that reconciles with.
     #[arg(long, env = "ROCKBOT_LEASE_NAME", default_value = "rockbot-operator")]
     pub(crate) lease_name: String,
-    /// Format of the log.
-    #[arg(long, env = "ROCKBOT_LOG_FORMAT", default_value = "json")]
-    pub(crate) log_format: LogFormat,
-    /// What is logged: a level, or levels by module.
-    #[arg(long, env = "ROCKBOT_LOG_LEVEL", default_value = "info")]
-    pub(crate) log_level: String,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
+    /// Secret of each agent's namespace with the headers that its OTLP receiver asks for, as NAME/KEY. An agent whose
+    /// namespace has no such Secret sends without them. All else about traces and metrics is for agents as it is here.
+    #[arg(long, env = "ROCKBOT_AGENT_OTLP_HEADERS_SECRET", value_name = "NAME/KEY", value_parser = secret_key)]
+    pub(crate) agent_otlp_headers_secret: Option<SecretKeyRef>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+    #[command(flatten)]
+    pub(crate) otlp: OtlpArgs,
 }
 
 impl RunArgs {
@@ -69,11 +68,38 @@ impl RunArgs {
         Settings {
             namespace: self.namespace.clone(),
             agent_image: self.agent_image.clone(),
+            operator_url: self.operator_url.clone(),
             scripts_manager_url: self.scripts_manager_url.clone(),
             dns_cidrs: self.dns_cidrs.clone(),
             model_egress_cidrs: self.model_egress_cidrs.clone(),
+            telemetry: self.telemetry(),
         }
     }
+
+    /// Agents send what this process sends, as far as a policy can let them.
+    fn telemetry(&self) -> Option<TelemetrySettings> {
+        let receivers: Vec<_> = self
+            .otlp
+            .receivers()
+            .filter_map(|url| Endpoint::parse(url).ok())
+            .collect();
+        (!receivers.is_empty()).then(|| TelemetrySettings {
+            receivers,
+            variables: self.otlp.passed_on(),
+            headers: self.agent_otlp_headers_secret.clone(),
+        })
+    }
+}
+
+fn secret_key(text: &str) -> Result<SecretKeyRef, String> {
+    let parts = text
+        .split_once('/')
+        .filter(|(name, key)| !name.is_empty() && !key.is_empty());
+    let (name, key) = parts.ok_or("must be NAME/KEY, for example otlp/headers")?;
+    Ok(SecretKeyRef {
+        name: name.to_owned(),
+        key: key.to_owned(),
+    })
 }
 
 fn cidr(text: &str) -> Result<String, String> {

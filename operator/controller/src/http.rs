@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{MatchedPath, Path, Request, State},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -15,6 +16,7 @@ use rockbot_crds::Agent;
 use rockbot_identity::{Caller, IdentityError, Verifier};
 use rockbot_operator_api::{AgentList, AgentSummary, ErrorBody, ErrorDetail};
 use rockbot_operator_plan::{agent_url, tool_names};
+use rockbot_telemetry::{KeyValue, Span, semconv};
 use tokio_util::sync::CancellationToken;
 
 use crate::watches::Stores;
@@ -34,10 +36,38 @@ pub(crate) fn router(server: Server) -> Router {
     Router::new()
         .route("/v1/agents", get(list))
         .route("/v1/agents/{namespace}/{name}", get(one))
+        .route_layer(middleware::from_fn(traced))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(server)
+}
+
+/// Each question is a span in the trace of whoever asks.
+async fn traced(request: Request, next: Next) -> Response {
+    let span = Span::of_request(request.headers(), || {
+        let route = request
+            .extensions()
+            .get::<MatchedPath>()
+            .map_or("", MatchedPath::as_str);
+        let attributes = vec![
+            KeyValue::new(semconv::HTTP_REQUEST_METHOD, request.method().to_string()),
+            KeyValue::new(semconv::HTTP_ROUTE, route.to_owned()),
+        ];
+        (format!("{} {route}", request.method()), attributes)
+    });
+    let response = span.context().run(next.run(request)).await;
+    let status = response.status();
+    span.record(|| {
+        vec![KeyValue::new(
+            semconv::HTTP_RESPONSE_STATUS_CODE,
+            i64::from(status.as_u16()),
+        )]
+    });
+    if status.is_server_error() {
+        span.fail(status.as_str().to_owned());
+    }
+    response
 }
 
 async fn list(State(server): State<Server>, headers: HeaderMap) -> Result<Json<AgentList>, Refusal> {
@@ -77,10 +107,16 @@ async fn ready(State(server): State<Server>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn metrics(State(server): State<Server>) -> Response {
+/// Everything that is counted.
+pub(crate) fn metrics_text(registry: &Registry) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
-    match encode(&mut text, &server.registry) {
-        Ok(()) => (
+    encode(&mut text, registry)?;
+    Ok(text)
+}
+
+async fn metrics(State(server): State<Server>) -> Response {
+    match metrics_text(&server.registry) {
+        Ok(text) => (
             [(
                 CONTENT_TYPE,
                 "application/openmetrics-text; version=1.0.0; charset=utf-8",

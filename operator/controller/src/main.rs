@@ -20,9 +20,9 @@ mod write_status;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
-use args::{Args, Command, LogFormat, RunArgs};
+use args::{Args, Command, RunArgs};
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use rockbot_telemetry::{LogTo, start_log};
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<()> {
@@ -41,25 +41,7 @@ fn set_up_process(args: &RunArgs) -> Result<()> {
         .install_default()
         .ok()
         .context("a TLS provider is installed already")?;
-    // rmcp logs as an error whatever keeps a server from answering; the server's status tells it.
-    let filter = EnvFilter::try_new(format!("rmcp=off,{}", args.log_level)).with_context(|| {
-        format!(
-            "--log-level {:?} is not a filter such as info or rockbot_operator=debug",
-            args.log_level
-        )
-    })?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match args.log_format {
-        LogFormat::Json => log
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .init(),
-        LogFormat::Text => log.init(),
-    }
+    start_log(&args.log, LogTo::Stderr);
     Ok(())
 }
 

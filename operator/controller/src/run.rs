@@ -7,11 +7,8 @@ use axum::http::{HeaderValue, header::USER_AGENT};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use rockbot_identity::Verifier;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    time::timeout,
-};
+use rockbot_telemetry::{Telemetry, stop_on_signal};
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -26,29 +23,34 @@ use crate::{
     watches::{self, Queues, add_all},
 };
 
+/// What it calls itself in traces and metrics, unless it is told otherwise.
+const SERVICE: &str = "rockbot-operator";
 /// Time that requests have to end once reconciling has ended.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs until a signal says otherwise.
 pub(crate) async fn run(args: RunArgs) -> Result<()> {
+    let mut telemetry = Telemetry::start(&args.otlp, SERVICE)?;
     let client = client()
         .await
         .context("no way to the Kubernetes API; in a pod it needs a ServiceAccount")?;
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
-    let (stop, end) = (stop_signal()?, CancellationToken::new());
+    let (stop, end) = (stop_on_signal()?, CancellationToken::new());
     let tasks = TaskTracker::new();
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
+    let registry = Arc::new(registry);
     let (stores, queues) = watches::start(&client, &tasks, &end);
 
     let server = Server {
         stores: stores.clone(),
         verifier: Verifier::new(client.clone(), rockbot_operator_api::AUDIENCE),
-        registry: Arc::new(registry),
+        registry: Arc::clone(&registry),
         ready: CancellationToken::new(),
     };
+    telemetry.push_metrics(move || http::metrics_text(&registry).ok());
     let ready = server.ready.clone();
     let serving = axum::serve(listener, http::router(server)).with_graceful_shutdown(end.clone().cancelled_owned());
     let serving = tokio::spawn(serving.into_future());
@@ -83,7 +85,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<()> {
     end.cancel();
     tasks.close();
     tasks.wait().await;
-    match timeout(DRAIN_WITHIN, serving).await {
+    let served = timeout(DRAIN_WITHIN, serving).await;
+    telemetry.end().await;
+    match served {
         Ok(served) => served?.context("the HTTP server failed"),
         Err(_) => {
             warn!("requests were still open at the end");
@@ -114,21 +118,4 @@ async fn lead(shared: &Shared, queues: &Queues, end: CancellationToken) {
     shared.metrics.leads(false);
     queues.agents.set_open(false);
     queues.mcp_servers.set_open(false);
-}
-
-/// Cancelled by SIGTERM and SIGINT.
-fn stop_signal() -> Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let told = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        info!("told to stop: what runs is finished");
-        told.cancel();
-    });
-    Ok(stop)
 }

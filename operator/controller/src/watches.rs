@@ -8,7 +8,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Service, ServiceAccount},
+        core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
     },
 };
@@ -20,7 +20,7 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use rockbot_crds::{Agent, McpServer};
+use rockbot_crds::{Agent, McpServer, skills::HandoffType};
 use rockbot_operator_plan::MANAGED_SELECTOR;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -40,6 +40,7 @@ pub(crate) struct Stores {
     config_maps: Arc<Children<ConfigMap>>,
     network_policies: Arc<Children<NetworkPolicy>>,
     services: Arc<Children<Service>>,
+    volume_claims: Arc<Children<PersistentVolumeClaim>>,
     deployments: Arc<Children<Deployment>>,
 }
 
@@ -94,6 +95,7 @@ watched! {
     Child ConfigMap: children -> Children, config_maps;
     Child NetworkPolicy: children -> Children, network_policies;
     Child Service: children -> Children, services;
+    Child PersistentVolumeClaim: children -> Children, volume_claims;
     Child Deployment: children -> Children, deployments;
 }
 
@@ -113,6 +115,7 @@ pub(crate) fn start(client: &Client, tasks: &TaskTracker, stop: &CancellationTok
         config_maps: watches.children(&agents, &mcp_servers),
         network_policies: watches.children(&agents, &mcp_servers),
         services: watches.children(&agents, &mcp_servers),
+        volume_claims: watches.children(&agents, &mcp_servers),
         deployments: watches.children(&agents, &mcp_servers),
         agents,
         mcp_servers,
@@ -133,6 +136,7 @@ impl Stores {
             self.config_maps.wait_until_ready(),
             self.network_policies.wait_until_ready(),
             self.services.wait_until_ready(),
+            self.volume_claims.wait_until_ready(),
             self.deployments.wait_until_ready(),
         );
     }
@@ -153,13 +157,19 @@ struct Watches<'a> {
 }
 
 impl Watches<'_> {
+    /// An Agent that changes is reconciled, and so is every agent that hands tasks to it.
     fn agents(&self, stores: &Stores, mut writer: Writer<Agent>) {
         let queue = Arc::clone(&self.queues.agents);
         let store = stores.agents.clone();
         self.watch("", move |event| {
             writer.apply_watcher_event(event);
             match touched(event) {
-                Touched::One(agent) => queue.add(ObjectRef::from_obj(agent)),
+                Touched::One(agent) => {
+                    queue.add(ObjectRef::from_obj(agent));
+                    for other in store.state_filter(|other| hands_off(other, agent)) {
+                        queue.add(ObjectRef::from_obj(&other));
+                    }
+                }
                 Touched::Any => add_all(&queue, &store),
                 Touched::None => {}
             }
@@ -268,4 +278,12 @@ fn names(agent: &Agent, server: &McpServer) -> bool {
                 .iter()
                 .any(|named| Some(&named.name) == server.metadata.name.as_ref())
         })
+}
+
+fn hands_off(agent: &Agent, to: &Agent) -> bool {
+    let handoffs = &agent.spec.handoffs;
+    agent.metadata.namespace == to.metadata.namespace
+        && handoffs
+            .iter()
+            .any(|handoff| handoff.type_ == HandoffType::Agent && handoff.target == to.metadata.name)
 }

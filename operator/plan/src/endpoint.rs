@@ -50,6 +50,20 @@ impl Endpoint {
             port,
         })
     }
+
+    /// A port of a host that is given by its name or its address.
+    ///
+    /// # Errors
+    /// In words, when it is neither.
+    pub fn of(host: &str, port: u16) -> Result<Self, String> {
+        let parsed = Host::parse(host).map_err(|error| format!("is {host:?}, which is no host: {error}"))?;
+        let reach = match parsed {
+            Host::Domain(name) => reach(&Host::Domain(&name)),
+            Host::Ipv4(address) => address_reach(address.into()),
+            Host::Ipv6(address) => address_reach(address.into()),
+        };
+        Ok(Self { reach, port })
+    }
 }
 
 fn reach(host: &Host<&str>) -> Reach {

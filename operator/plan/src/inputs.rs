@@ -1,8 +1,11 @@
 //! What a plan is made from, beside the resource itself: the installation's settings and the resources that it names.
 
+use std::collections::BTreeMap;
+
 use rockbot_crds::{
     McpServer,
     conditions::{ConditionType, is_true},
+    model::SecretKeyRef,
 };
 
 use crate::{
@@ -18,17 +21,37 @@ pub struct Settings {
     pub namespace: String,
     /// Image of agents that name none.
     pub agent_image: String,
+    /// URL of the operator's HTTP API.
+    pub operator_url: String,
     /// URL of the scripts manager.
     pub scripts_manager_url: String,
     /// Addresses of DNS servers that are not pods of `kube-system`.
     pub dns_cidrs: Vec<String>,
     /// More destinations of agents whose model or MCP server has a public name.
     pub model_egress_cidrs: Vec<String>,
+    /// Where agents send traces and metrics, if they send any.
+    pub telemetry: Option<TelemetrySettings>,
 }
 
-/// The MCP servers that an agent names, looked up.
+/// Where agents send traces and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TelemetrySettings {
+    /// Receivers that they must reach.
+    pub receivers: Vec<Endpoint>,
+    /// OpenTelemetry's variables, which say what is sent to them.
+    pub variables: Vec<(&'static str, String)>,
+    /// Secret of the agent's namespace with the headers of what is sent; without that Secret it is sent without them.
+    pub headers: Option<SecretKeyRef>,
+}
+
+/// The resources that an agent names, looked up.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ResolvedServers(pub Vec<Resolution>);
+pub struct References {
+    /// MCP servers.
+    pub servers: Vec<Resolution>,
+    /// Agents that handoffs go to, by name, and whether they are there.
+    pub agents: BTreeMap<String, bool>,
+}
 
 /// What was found under a name.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,18 +93,28 @@ pub(crate) enum Route {
     Elsewhere(Endpoint),
 }
 
-impl ResolvedServers {
-    /// The servers that the agent can be given.
+impl References {
+    /// Names of the agents that handoffs go to and that are not there.
+    pub fn missing_agents(&self) -> impl Iterator<Item = &str> {
+        let missing = self.agents.iter().filter(|(_, there)| !**there);
+        missing.map(|(name, _)| name.as_str())
+    }
+
+    /// The MCP servers that the agent can be given.
     pub fn found(&self) -> impl Iterator<Item = &Server> {
-        self.0.iter().filter_map(|resolution| match resolution {
+        self.servers.iter().filter_map(|resolution| match resolution {
             Resolution::Found { server, .. } => Some(server),
             Resolution::Missing { .. } => None,
         })
     }
 }
 
-/// Looks up the MCP servers that an agent names, in its own namespace.
-pub fn resolve<'a>(agent: &ValidAgent, find: impl Fn(&str) -> Option<&'a McpServer>) -> ResolvedServers {
+/// Looks up what an agent names in its own namespace: MCP servers with `find`, and with `has_agent` other agents.
+pub fn resolve<'a>(
+    agent: &ValidAgent,
+    find: impl Fn(&str) -> Option<&'a McpServer>,
+    has_agent: impl Fn(&str) -> bool,
+) -> References {
     let resolve = |(name, allowed): &(String, Option<Vec<String>>)| {
         let Some((server, valid)) = find(name).and_then(|server| Some((server, validate_mcp_server(server).ok()?)))
         else {
@@ -107,7 +140,11 @@ pub fn resolve<'a>(agent: &ValidAgent, find: impl Fn(&str) -> Option<&'a McpServ
             ready: is_true(conditions, ConditionType::Ready),
         }
     };
-    ResolvedServers(agent.mcp_servers.iter().map(resolve).collect())
+    let agents = agent.skills.agents();
+    References {
+        servers: agent.mcp_servers.iter().map(resolve).collect(),
+        agents: agents.map(|name| (name.to_owned(), has_agent(name))).collect(),
+    }
 }
 
 /// What two lists allow, of which an absent one allows everything.

@@ -17,10 +17,10 @@ mod tests;
 mod valid;
 mod validate;
 
-pub use build::{KeyOf, Objects, agent_config, agent_objects, mcp_server_objects};
+pub use build::{KeyOf, Objects, agent_config, agent_objects, keys, mcp_server_objects};
 pub use drift::{is_up_to_date, seal};
 pub use endpoint::{Endpoint, Reach};
-pub use inputs::{Resolution, ResolvedServers, Server, Settings, resolve};
+pub use inputs::{References, Resolution, Server, Settings, TelemetrySettings, resolve};
 pub use labels::MANAGED_SELECTOR;
 pub use names::{FIELD_MANAGER, agent_url, mcp_server_url};
 pub use ownership::{Ownership, ownership};
@@ -28,5 +28,7 @@ pub use retry::backoff;
 pub use status::{
     Discovered, Discovery, Outcome, Transition, agent_status, mcp_server_status, pods_are_ready, tool_names, transition,
 };
-pub use valid::{Model, Owner, Sampling, Transport, ValidAgent, ValidMcpServer};
+pub use valid::{
+    Handoff, HandoffTo, Hook, Model, Owner, Sampling, Skills, Storage, Transport, ValidAgent, ValidMcpServer,
+};
 pub use validate::{Invalid, Problem, validate_agent, validate_mcp_server};

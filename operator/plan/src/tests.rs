@@ -3,22 +3,24 @@
 
 use std::{fs, path::Path};
 
-use rockbot_crds::{Agent, McpServer};
+use rockbot_crds::{Agent, McpServer, model::SecretKeyRef};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    Invalid, Objects, Problem, Settings, agent_objects, mcp_server_objects, resolve, validate_agent,
-    validate_mcp_server,
+    Endpoint, Invalid, Objects, Problem, Settings, TelemetrySettings, agent_objects, mcp_server_objects, resolve,
+    validate_agent, validate_mcp_server,
 };
 
 fn settings() -> Settings {
     Settings {
         namespace: "rockbot-system".into(),
         agent_image: "docker.io/rockbot/agent:0.1.0".into(),
+        operator_url: "http://rockbot-operator.rockbot-system.svc:8080".into(),
         scripts_manager_url: "http://rockbot-scripts-manager.rockbot-system.svc:8080".into(),
         dns_cidrs: vec!["10.89.1.2/32".into()],
         model_egress_cidrs: vec!["10.7.0.0/16".into()],
+        telemetry: None,
     }
 }
 
@@ -51,13 +53,62 @@ fn every_case_comes_out_as_it_did() {
     );
 }
 
+#[test]
+fn s13_agents_send_traces_and_metrics_where_the_installation_says() {
+    let agent = json!({
+        "apiVersion": "rockbot.dev/v1alpha1", "kind": "Agent",
+        "metadata": { "name": "parrot", "namespace": "zoo", "uid": "1" }, "spec": { "model": { "provider": "Demo" } },
+    });
+    let agent = validate_agent(&serde_json::from_value(agent).unwrap()).unwrap();
+    let objects = |telemetry| {
+        let settings = Settings {
+            telemetry,
+            ..settings()
+        };
+        agent_objects(&agent, &resolve(&agent, |_| None, |_| false), &settings)
+    };
+    let telemetry = TelemetrySettings {
+        receivers: vec![Endpoint::parse("http://collector.monitoring.svc:4318").unwrap()],
+        variables: vec![(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://collector.monitoring.svc:4318".into(),
+        )],
+        headers: Some(SecretKeyRef {
+            name: "otlp".into(),
+            key: "headers".into(),
+        }),
+    };
+    let (without, with) = (objects(None), objects(Some(telemetry)));
+    let more = |pointer: &str, of: fn(&Objects) -> Value| -> Vec<Value> {
+        let [without, with] = [&without, &with].map(|objects| of(objects).pointer(pointer).unwrap().clone());
+        let (without, with) = (without.as_array().unwrap(), with.as_array().unwrap());
+        with.iter().filter(|item| !without.contains(item)).cloned().collect()
+    };
+    let secret = json!({ "name": "otlp", "key": "headers", "optional": true });
+    assert_eq!(
+        more("/spec/template/spec/containers/0/env", |objects| json!(
+            objects.deployment
+        )),
+        [
+            json!({ "name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector.monitoring.svc:4318" }),
+            json!({ "name": "OTEL_SERVICE_NAME", "value": "agent-parrot" }),
+            json!({ "name": "OTEL_RESOURCE_ATTRIBUTES", "value": "k8s.namespace.name=zoo" }),
+            json!({ "name": "OTEL_EXPORTER_OTLP_HEADERS", "valueFrom": { "secretKeyRef": secret } }),
+        ]
+    );
+    let namespace = json!({ "matchLabels": { "kubernetes.io/metadata.name": "monitoring" } });
+    assert_eq!(
+        more("/spec/egress", |objects| json!(objects.network_policy)),
+        [json!({ "to": [{ "namespaceSelector": namespace, "podSelector": {} }] })]
+    );
+}
+
 /// The children of the first document, or what is wrong with it.
 fn plan(input: &str) -> String {
     let documents = serde_yaml::Deserializer::from_str(input).map(|document| Value::deserialize(document).unwrap());
     let documents: Vec<Value> = documents.collect();
-    let servers: Vec<McpServer> = documents
-        .iter()
-        .filter(|document| document["kind"] == "McpServer")
+    let of_kind = |kind: &'static str| documents.iter().filter(move |document| document["kind"] == kind);
+    let servers: Vec<McpServer> = of_kind("McpServer")
         .map(|document| serde_json::from_value(document.clone()).unwrap())
         .collect();
     let first = documents[0].clone();
@@ -69,7 +120,8 @@ fn plan(input: &str) -> String {
                     .iter()
                     .find(|server| server.metadata.name.as_deref() == Some(name))
             };
-            agent_objects(&agent, &resolve(&agent, find), &settings())
+            let has_agent = |name: &str| of_kind("Agent").any(|other| other["metadata"]["name"] == name);
+            agent_objects(&agent, &resolve(&agent, find, has_agent), &settings())
         })
     } else {
         validate_mcp_server(&servers[0]).map(|server| mcp_server_objects(&server, &settings()))
@@ -91,6 +143,7 @@ fn documents_of(objects: Objects) -> String {
         config_map,
         network_policy,
         service,
+        volume_claim,
         deployment,
     } = objects;
     let documents: Vec<_> = [
@@ -98,6 +151,7 @@ fn documents_of(objects: Objects) -> String {
         config_map.map(yaml),
         network_policy.map(yaml),
         service.map(yaml),
+        volume_claim.map(yaml),
         deployment.map(yaml),
     ]
     .into_iter()

@@ -1,5 +1,8 @@
 //! Resources that passed validation: nothing in here can be wrong, so whoever is given one need not check anything.
 
+pub(crate) mod skills;
+pub(crate) mod storage;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -11,6 +14,8 @@ use rockbot_crds::{
     model::{Provider, SecretKeyRef},
 };
 use serde_json::{Map, Value};
+pub use skills::{Handoff, HandoffTo, Hook, Skills};
+pub use storage::Storage;
 
 use crate::endpoint::Endpoint;
 
@@ -40,6 +45,8 @@ pub struct ValidAgent {
     pub scripts: Option<Scripts>,
     /// Names of MCP servers, with the tools that this agent may call.
     pub mcp_servers: Vec<(String, Option<Vec<String>>)>,
+    /// What it declares without code.
+    pub skills: Skills,
     /// Who may ask, and what they may use.
     pub access: Access,
     /// Rounds of tool calls of one request.
@@ -48,6 +55,12 @@ pub struct ValidAgent {
     pub request_timeout_seconds: u32,
     /// Requests that one pod answers at the same time.
     pub max_concurrent_requests: u32,
+    /// Tokens of a day, when they are limited.
+    pub daily_tokens: Option<u64>,
+    /// Where its days begin.
+    pub time_zone: String,
+    /// Where it keeps things.
+    pub storage: Storage,
     /// Pods.
     pub replicas: i32,
     /// CPU and memory of a pod.

@@ -3,6 +3,9 @@
 //! The API server has already refused most of it; what is stored may be older than a rule, and `rockbot dev` reads
 //! manifests that no API server has seen. So every rule is here, too.
 
+mod skills;
+mod storage;
+
 use std::{collections::BTreeSet, fmt, ops::RangeInclusive};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -24,6 +27,8 @@ use crate::{
 const OPENAI: &str = "https://api.openai.com/v1";
 const ANTHROPIC: &str = "https://api.anthropic.com";
 const GEMINI: &str = "https://generativelanguage.googleapis.com";
+/// Longest name of a resource: names of its children add a prefix.
+const LONGEST_NAME: usize = 50;
 const RESERVED: [&str; 5] = ["health", "live", "metrics", "ready", "v1"];
 
 /// Everything that is wrong with a resource.
@@ -80,6 +85,7 @@ pub fn validate_agent(agent: &Agent) -> Result<ValidAgent, Invalid> {
         );
     }
     access(&spec.access, &mut problems);
+    let skills = skills::skills(spec, &owner.name, &mut problems);
     let limits = &spec.limits;
     let model = model(&spec.model, &mut problems);
     let (scripts, max_tool_rounds, request_timeout_seconds, max_concurrent_requests) = (
@@ -96,7 +102,10 @@ pub fn validate_agent(agent: &Agent) -> Result<ValidAgent, Invalid> {
             1..=100_000,
         ),
     );
+    let daily_tokens = storage::daily_tokens(limits.daily_tokens, &mut problems);
+    storage::time_zone(&spec.time_zone, &mut problems);
     problems.bounded("spec.replicas", spec.replicas, 0..=100);
+    let storage = storage::storage(spec, &mut problems);
     problems.bounded("spec.service.port", spec.service.port, 1..=65535);
     let Some(model) = model else {
         return Err(problems.into_invalid());
@@ -111,10 +120,14 @@ pub fn validate_agent(agent: &Agent) -> Result<ValidAgent, Invalid> {
             .iter()
             .map(|server| (server.name.clone(), server.allowed_tools.clone()))
             .collect(),
+        skills,
         access: spec.access.clone(),
         max_tool_rounds,
         request_timeout_seconds,
         max_concurrent_requests,
+        daily_tokens,
+        time_zone: spec.time_zone.clone(),
+        storage,
         replicas: spec.replicas,
         resources: spec.resources.clone(),
         image: spec.image.clone(),
@@ -137,8 +150,7 @@ fn access(access: &Access, problems: &mut Problems) {
                 format!("names {:?} twice; name each key once", key.name),
             );
         }
-        let allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-_.".contains(letter);
-        if key.scope.is_empty() || !key.scope.chars().all(allowed) {
+        if !is_scope(&key.scope) {
             let message = format!(
                 "is {:?}; allowed are lower-case letters, digits, '-', '_' and '.'",
                 key.scope
@@ -334,10 +346,7 @@ fn owner<K: Resource<DynamicType = ()>>(object: &K, problems: &mut Problems) -> 
         name, namespace, uid, ..
     } = object.meta().clone();
     let name = name.unwrap_or_default();
-    let is_edge = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit();
-    let fits = matches!(name.as_bytes(), [first, .., last] if is_edge(*first) && is_edge(*last))
-        || matches!(name.as_bytes(), [only] if is_edge(*only));
-    if !fits || name.len() > 50 || !name.bytes().all(|letter| is_edge(letter) || letter == b'-') {
+    if !is_label(&name, LONGEST_NAME) {
         let allowed = "at most 50 lower-case letters, digits and hyphens, starting and ending with a letter or digit";
         problems.add("metadata.name", format!("is {name:?}; allowed are {allowed}"));
     }
@@ -354,6 +363,19 @@ fn owner<K: Resource<DynamicType = ()>>(object: &K, problems: &mut Problems) -> 
         name,
         reference,
     }
+}
+
+/// Whether a name can be a part of the names of Kubernetes objects.
+fn is_label(name: &str, longest: usize) -> bool {
+    let is_edge = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let fits = matches!(name.as_bytes(), [first, .., last] if is_edge(*first) && is_edge(*last))
+        || matches!(name.as_bytes(), [only] if is_edge(*only));
+    fits && name.len() <= longest && name.bytes().all(|letter| is_edge(letter) || letter == b'-')
+}
+
+fn is_scope(name: &str) -> bool {
+    let allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-_.".contains(letter);
+    !name.is_empty() && name.chars().all(allowed)
 }
 
 #[derive(Default)]

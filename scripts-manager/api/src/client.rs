@@ -118,9 +118,11 @@ impl Client {
             .header(header::ACCEPT, form.media_type())
             .header(IDEMPOTENCY_KEY, Uuid::new_v4().to_string())
             .json(script);
-        request
+        let mut request = request
             .build()
-            .map_err(|error| ScriptError::new(ScriptErrorCode::Internal, error.to_string()))
+            .map_err(|error| ScriptError::new(ScriptErrorCode::Internal, error.to_string()))?;
+        rockbot_telemetry::inject(request.headers_mut());
+        Ok(request)
     }
 
     /// Asks, and once more when the connection breaks before `read` has its answer.

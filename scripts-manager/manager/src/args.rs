@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use rockbot_sandbox::{Amounts, Seccomp, Shape, SupervisorSettings, Walls};
-use tracing_subscriber::EnvFilter;
+use rockbot_telemetry::{LogArgs, LogTo, OtlpArgs, start_log};
 use url::Url;
 
 /// Runs each script of an agent in a pod of its own.
@@ -96,12 +96,10 @@ pub(crate) struct Args {
     /// The supervisor's seccomp filter; `off` takes a wall away, only to test the network policy by itself.
     #[arg(long, env = "ROCKBOT_SANDBOX_SECCOMP", value_enum, default_value_t = Switch::On)]
     pub seccomp: Switch,
-    /// Format of the log.
-    #[arg(long, env = "ROCKBOT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
-    pub log_format: LogFormat,
-    /// What is logged: a level, or a filter of levels by module.
-    #[arg(long, env = "ROCKBOT_LOG_LEVEL", default_value = "info")]
-    pub log_level: EnvFilter,
+    #[command(flatten)]
+    pub log: LogArgs,
+    #[command(flatten)]
+    pub otlp: OtlpArgs,
 }
 
 /// What a script pod does about a missing wall.
@@ -120,15 +118,6 @@ pub(crate) enum Switch {
     On,
     /// For tests.
     Off,
-}
-
-/// Format of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
 }
 
 impl Args {
@@ -207,11 +196,7 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
 
 /// Starts logging, and says at once when a wall is off.
 pub(crate) fn start_logging(args: &Args) {
-    let subscriber = tracing_subscriber::fmt().with_env_filter(args.log_level.clone());
-    match args.log_format {
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
-        LogFormat::Text => subscriber.init(),
-    }
+    start_log(&args.log, LogTo::Stdout);
     if args.seccomp == Switch::Off {
         tracing::warn!("ROCKBOT_SANDBOX_SECCOMP=off: only the network policy is between scripts and the network");
     }

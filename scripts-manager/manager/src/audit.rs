@@ -5,6 +5,7 @@ use std::time::Duration;
 use rockbot_identity::Caller;
 use rockbot_sandbox::{Ending, Exit};
 use rockbot_scripts_api::ScriptError;
+use rockbot_telemetry::{KeyValue, semconv};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -24,6 +25,7 @@ pub(crate) struct Record {
     outcome: Outcome,
     queued: Duration,
     took: Duration,
+    trace_id: Option<String>,
 }
 
 impl Record {
@@ -57,7 +59,23 @@ impl Record {
             outcome,
             queued,
             took,
+            trace_id: job.work.trace.trace_id(),
         }
+    }
+
+    /// What the trace of its request tells of it.
+    pub(crate) fn attributes(&self) -> Vec<KeyValue> {
+        let exit = self.end.as_ref().ok();
+        let mut attributes = vec![
+            KeyValue::new(semconv::ROCKBOT_SCRIPT_AGENT, self.caller.to_string()),
+            KeyValue::new(semconv::ROCKBOT_SCRIPT_POD, self.pod.clone()),
+            KeyValue::new(semconv::ROCKBOT_SCRIPT_OUTCOME, self.outcome.as_str()),
+            KeyValue::new(semconv::ROCKBOT_SCRIPT_QUEUE_MS, milliseconds(self.queued)),
+            KeyValue::new(semconv::ROCKBOT_SCRIPT_RUN_MS, milliseconds(self.took)),
+        ];
+        let code = exit.and_then(|exit| exit.code);
+        attributes.extend(code.map(|code| KeyValue::new(semconv::ROCKBOT_SCRIPT_EXIT_CODE, i64::from(code))));
+        attributes
     }
 
     /// Whether the supervisor said how the script ended.
@@ -86,6 +104,7 @@ impl Record {
             queue_ms = milliseconds(self.queued),
             total_ms = milliseconds(self.queued + self.took),
             pod = self.pod,
+            trace_id = self.trace_id,
             idempotent = self.idempotent,
             error = self.end.as_ref().err(),
             "script"

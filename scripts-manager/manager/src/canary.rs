@@ -12,9 +12,16 @@ use tokio_util::sync::CancellationToken;
 use crate::findings::Findings;
 
 /// How long after its start a supervisor's attempt may take. Where nothing stops it, it arrives within a millisecond.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_millis(300);
+/// The same while a script waits: a supervisor takes half of this to start, so nearly nothing is added to it.
+const HURRIED_PATIENCE: Duration = Duration::from_millis(100);
 /// Longest attempt of this manager to reach itself.
 const ATTEMPT: Duration = Duration::from_secs(1);
+
+/// How long a supervisor waits for the outcome of its attempt, counted from its start.
+pub(crate) fn patience(hurry: bool) -> Duration {
+    if hurry { HURRIED_PATIENCE } else { PATIENCE }
+}
 
 /// Lets everybody in and closes at once: no connection is held, and nothing is said or read.
 pub(crate) async fn serve(listener: TcpListener, stop: CancellationToken) {

@@ -3,11 +3,15 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use crate::{leftovers::Facts, pod::StartError};
+
+/// How long the kubelet may take to say how a container ended. It looks about once a second.
+const VERDICT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// All of them. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -84,6 +88,13 @@ impl Claim {
     pub(crate) async fn over(&mut self) {
         // The sender is there as long as the claim.
         let _ = self.facts.wait_for(Facts::is_over).await;
+    }
+
+    /// What is known of its end, once somebody has said why it ended, or that nobody will.
+    pub(crate) async fn verdict(&mut self) -> Facts {
+        let told = self.facts.wait_for(|facts| facts.cause.is_some() || facts.is_over());
+        let _ = timeout(VERDICT_DEADLINE, told).await;
+        self.facts.borrow().clone()
     }
 
     /// Whether the kubelet has said that its container runs.

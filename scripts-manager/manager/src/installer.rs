@@ -9,12 +9,16 @@ use rockbot_scripts_api::{Allow, Requirements, ScriptError, ScriptErrorCode, Scr
 use rockbot_scripts_packages::{
     INSTALL_DEADLINE, Installed, Installer, Layer, LayerStore, Order, StoreSettings, Wanted, converse,
 };
-use tokio::{fs::File, time::timeout};
+use tokio::{
+    fs::File,
+    time::{Instant, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     args::{Args, PackageIndex},
     claims::Claim,
+    metrics::{InstallResult, Metrics},
     pod::{Pods, StartError},
 };
 
@@ -29,7 +33,7 @@ pub(crate) struct Packages {
 
 impl Packages {
     /// Opens the cache, if there is an index to fill it from.
-    pub(crate) fn new(args: &Args, pods: Pods, stop: CancellationToken) -> anyhow::Result<Self> {
+    pub(crate) fn new(args: &Args, pods: Pods, metrics: Arc<Metrics>, stop: CancellationToken) -> anyhow::Result<Self> {
         let installs = TaskTracker::new();
         let Some(index) = &args.package_index else {
             return Ok(Self { store: None, installs });
@@ -45,6 +49,7 @@ impl Packages {
             environment: format!("{} {}", args.image, index.as_str()),
             index: index.clone(),
             pods,
+            metrics,
             stop,
             installs: installs.clone(),
         };
@@ -84,6 +89,7 @@ fn named(names: &[String]) -> Vec<&String> {
 
 struct PodInstaller {
     pods: Pods,
+    metrics: Arc<Metrics>,
     index: PackageIndex,
     environment: String,
     stop: CancellationToken,
@@ -100,9 +106,13 @@ impl PodInstaller {
             .map_err(not_started)?;
         let order = Order::new(wanted, Some(self.index.as_str()));
         let limit = INSTALL_DEADLINE + MARGIN;
-        timeout(limit, converse(stdout, stdin, &order, archive))
+        let installed = timeout(limit, converse(stdout, stdin, &order, archive))
             .await
-            .unwrap_or_else(|_| Err(unavailable(format!("it did not answer within {limit:?}"))))
+            .unwrap_or_else(|_| Err(unavailable(format!("it did not answer within {limit:?}"))));
+        match installed {
+            Err(error) if error.code == ScriptErrorCode::SandboxUnavailable => Err(explained(error, claim).await),
+            installed => installed,
+        }
     }
 }
 
@@ -114,16 +124,27 @@ impl Installer for PodInstaller {
 
     async fn install(&self, wanted: Wanted<'_>, archive: &mut File) -> Result<Installed, ScriptError> {
         let installation = async {
+            let begin = Instant::now();
             let mut claim = self.pods.claims().claim("packages");
             let installed = tokio::select! {
                 installed = self.run(&mut claim, wanted, archive) => installed,
                 () = self.stop.cancelled() => Err(not_started(StartError::Stopping)),
             };
+            self.metrics.installed(InstallResult::of(&installed), begin.elapsed());
             self.pods.delete(claim.name()).await;
             installed
         };
         self.installs.track_future(installation).await
     }
+}
+
+/// An installer that was lost: killed for its memory, perhaps, or evicted.
+async fn explained(mut error: ScriptError, claim: &mut Claim) -> ScriptError {
+    if let Some(cause) = claim.verdict().await.cause {
+        error.message += "; of its pod Kubernetes says: ";
+        error.message += &cause;
+    }
+    error
 }
 
 fn not_started(error: StartError) -> ScriptError {

@@ -33,9 +33,9 @@ use axum::serve::ListenerExt;
 use clap::Parser;
 use rockbot_identity::Verifier;
 use rockbot_scripts_api::AUDIENCE;
+use rockbot_telemetry::{Telemetry, stop_on_signal};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,8 @@ use crate::{
     args::Args, findings::Findings, http::Parts, installer::Packages, metrics::Metrics, pod::Pods, pool::Pool,
 };
 
+/// What it calls itself in traces and metrics, unless it is told otherwise.
+const SERVICE: &str = "rockbot-scripts-manager";
 /// How long requests are still served after a signal: it takes a moment until nobody is sent here any more.
 const LINGER: Duration = Duration::from_secs(3);
 /// Time for running scripts to end after that; with what follows it fits into the usual 30 seconds of a pod's end.
@@ -69,6 +71,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .install_default()
         .ok()
         .context("another TLS provider is installed")?;
+    let told_to_stop = stop_on_signal()?;
+    let mut telemetry = Telemetry::start(&args.otlp, SERVICE)?;
     let client = kube::Client::try_default().await.context("no way to the API server")?;
     let listener = TcpListener::bind(args.listen)
         .await
@@ -89,7 +93,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         canary::prove(address, &findings).await;
     }
     let pods = Pods::new(client.clone(), &args, Arc::clone(&findings), Arc::clone(&metrics));
-    let packages = Packages::new(&args, pods.clone(), stop.clone())?;
+    let packages = Packages::new(&args, pods.clone(), Arc::clone(&metrics), stop.clone())?;
     let pool = Pool::new(
         &args,
         pods.clone(),
@@ -110,6 +114,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
         metrics,
         draining: draining.clone(),
     });
+    let counted = Arc::clone(&parts);
+    telemetry.push_metrics(move || counted.metrics.text(&counted.pool, &counted.findings.now()).ok());
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
@@ -119,9 +125,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
 
     tokio::select! {
         ended = &mut serving => anyhow::bail!("the HTTP server ended: {ended:?}"),
-        () = asked_to_stop()? => {}
+        () = told_to_stop.cancelled() => {}
     }
-    tracing::info!("stopping");
     draining.cancel();
     sleep(LINGER).await;
     closed.cancel();
@@ -131,16 +136,6 @@ async fn run(args: Args) -> anyhow::Result<()> {
         tokio::join!(pool.ended(), parts.packages.ended(), watching, refilling)
     })
     .await;
+    telemetry.end().await;
     Ok(())
-}
-
-/// Ends when the process is asked to stop.
-fn asked_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-    })
 }

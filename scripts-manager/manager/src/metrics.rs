@@ -7,6 +7,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+use rockbot_scripts_api::{ScriptError, ScriptErrorCode};
 
 use crate::{
     args::{Args, Switch},
@@ -62,6 +63,45 @@ struct RunLabels {
     outcome: &'static str,
 }
 
+/// How an installation of packages ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InstallResult {
+    /// There is a layer.
+    Succeeded,
+    /// Nobody can have these packages.
+    Refused,
+    /// The index did not answer.
+    IndexUnavailable,
+    /// There was no installer, or it was lost.
+    Failed,
+}
+
+impl InstallResult {
+    /// How an installer's answer counts.
+    pub(crate) fn of<T>(answer: &Result<T, ScriptError>) -> Self {
+        match answer.as_ref().map_err(|error| error.code) {
+            Ok(_) => Self::Succeeded,
+            Err(ScriptErrorCode::PackagesRefused) => Self::Refused,
+            Err(ScriptErrorCode::PackageIndexUnavailable) => Self::IndexUnavailable,
+            Err(_) => Self::Failed,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Refused => "refused",
+            Self::IndexUnavailable => "index_unavailable",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InstallLabels {
+    result: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabels {
     state: &'static str,
@@ -91,6 +131,8 @@ pub(crate) struct Metrics {
     queue: Histogram,
     run: Histogram,
     start: Histogram,
+    installs: Family<InstallLabels, Counter>,
+    install: Histogram,
     sandboxes: Family<StateLabels, Gauge<i64>>,
     targets: Family<PoolLabels, Gauge<i64>>,
     refill: Gauge<f64, AtomicU64>,
@@ -114,6 +156,8 @@ impl Metrics {
             queue: Histogram::new(SECONDS),
             run: Histogram::new(SECONDS),
             start: Histogram::new(SECONDS),
+            installs: Family::default(),
+            install: Histogram::new(SECONDS),
             sandboxes: Family::default(),
             targets: Family::default(),
             refill: Gauge::default(),
@@ -138,6 +182,16 @@ impl Metrics {
             "sandbox_start_seconds",
             "From a pod's creation to its being parked",
             self.start.clone(),
+        );
+        registry.register(
+            "installs",
+            "Installations of packages by how they ended",
+            self.installs.clone(),
+        );
+        registry.register(
+            "install_seconds",
+            "From the wish for packages that are not in the cache to their being there",
+            self.install.clone(),
         );
         registry.register(
             "sandboxes",
@@ -202,6 +256,13 @@ impl Metrics {
 
     pub(crate) fn started(&self, duration: Duration) {
         self.start.observe(duration.as_secs_f64());
+    }
+
+    /// Packages were installed, or could not be.
+    pub(crate) fn installed(&self, result: InstallResult, took: Duration) {
+        let result = result.as_str();
+        self.installs.get_or_create(&InstallLabels { result }).inc();
+        self.install.observe(took.as_secs_f64());
     }
 
     /// The text of `/metrics`.

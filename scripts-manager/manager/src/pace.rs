@@ -14,6 +14,8 @@ use crate::desk::Lack;
 const QUIET: Duration = Duration::from_millis(40);
 /// Longest wait for quiet: that of a spare sandbox while the pool is nearly full, or of a used one for its end.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Shortest one: the script that took the last sandbox is over by then, and a start takes ten times as long.
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 /// Between two spare sandboxes.
 const SPACING: Duration = Duration::from_millis(100);
 /// Wait after a first failure; it doubles with each.
@@ -53,7 +55,7 @@ impl Pace {
             Lack::Urgent => Some(self.not_before),
             Lack::Spare { filled, target, .. } => {
                 let since = *self.lacking_since.get_or_insert(now);
-                let patience = PATIENCE.mul_f64(filled as f64 / target as f64);
+                let patience = PATIENCE.mul_f64(filled as f64 / target as f64).max(LEAST_PATIENCE);
                 let quiet = (self.active + QUIET).min(since + patience);
                 Some(quiet.max(self.next_spare).max(self.not_before))
             }

@@ -16,14 +16,15 @@ use kube::{
 };
 use rand::Rng;
 use rockbot_sandbox::{
-    CONTAINER, Canary, Conversation, ConversationError, Hello, InstallerPodSettings, PodSettings, Shape,
+    CONTAINER, Canary, Conversation, ConversationError, Ending, Exit, Hello, InstallerPodSettings, PodSettings, Shape,
     SupervisorSettings, USER_IDS, installer_pod, parked_pod,
 };
+use rockbot_scripts_api::ScriptError;
 use rockbot_scripts_packages::Layer;
 use thiserror::Error;
 use tokio::{
     fs::File,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,7 @@ use crate::{
     findings::Findings,
     leftovers::Facts,
     metrics::Metrics,
+    pool::lost,
 };
 
 /// Longest call to the API server.
@@ -46,6 +48,9 @@ const CALL_DEADLINE: Duration = Duration::from_secs(10);
 const START_DEADLINE: Duration = Duration::from_secs(120);
 /// Between two attempts to attach before the container is known to run.
 const ATTACH_SPACING: Duration = Duration::from_millis(75);
+/// How long an installer of packages waits for room in the quota, and between two attempts.
+const ROOM_DEADLINE: Duration = Duration::from_secs(30);
+const ROOM_SPACING: Duration = Duration::from_secs(2);
 /// Longest start of Python, on a busy node with a tenth of a CPU.
 const GREET_DEADLINE: Duration = Duration::from_secs(30);
 /// Longest time in which packages are sent and unpacked, and imported when that is done beforehand.
@@ -239,7 +244,7 @@ impl Pods {
             .await?;
         loop {
             let running = claim.is_running();
-            match self.greet(claim.name()).await {
+            match self.greet(claim.name(), hurry).await {
                 Ok(met) => return Ok(met),
                 Err(error) if running || error.is_final() => return Err(error),
                 // The kubelet tells of a container that runs up to a second later.
@@ -252,12 +257,11 @@ impl Pods {
         }
     }
 
-    async fn greet(&self, name: &str) -> Result<Greeted, StartError> {
-        let canary = self
-            .shared
-            .supervisor
-            .canary
-            .map_or(Duration::ZERO, |_| canary::PATIENCE);
+    async fn greet(&self, name: &str, hurry: bool) -> Result<Greeted, StartError> {
+        let canary = match self.shared.supervisor.canary {
+            Some(_) => canary::patience(hurry),
+            None => Duration::ZERO,
+        };
         let hello = Hello {
             canary_ms: canary.as_millis().try_into().unwrap_or(u64::MAX),
         };
@@ -276,10 +280,26 @@ impl Pods {
             shape: &self.shared.shape,
         });
         self.shared.admission.prove(&self.shared.api, &pod).await?;
-        call(self.shared.api.create(&PostParams::default(), &pod)).await?;
+        self.create_with_patience(&pod).await?;
         timeout(START_DEADLINE, claim.wait_for(|facts| facts.running))
             .await
             .map_err(|_| claim.not_running())?
+    }
+
+    /// Makes a pod as soon as the namespace's quota has room for it: pods of scripts that have ended still count for a moment.
+    /// Nothing waits for whoever waits here but the scripts that need these packages.
+    async fn create_with_patience(&self, pod: &Pod) -> Result<(), StartError> {
+        let begin = Instant::now();
+        loop {
+            match call(self.shared.api.create(&PostParams::default(), pod)).await {
+                Err(error) if error.is_for_want_of_room() && begin.elapsed() < ROOM_DEADLINE => {
+                    tracing::warn!(%error, "an installer of packages waits for room");
+                    let jitter = rand::rng().random_range(0.8..1.2);
+                    sleep(ROOM_SPACING.mul_f64(jitter)).await;
+                }
+                made => return made.map(drop),
+            }
+        }
     }
 
     /// Stdin and stdout of a pod's container.
@@ -336,6 +356,30 @@ impl Sandbox {
         }
     }
 
+    /// What is known of a script that was running for so long when its sandbox was lost. One that used up the memory of its
+    /// pod did that itself, whoever else the kernel killed with it.
+    pub(crate) async fn post_mortem(
+        &mut self,
+        error: &ConversationError,
+        ran: Duration,
+    ) -> Result<Ending, ScriptError> {
+        let Facts {
+            cause, out_of_memory, ..
+        } = self.claim.verdict().await;
+        let silent = matches!(error, ConversationError::Closed | ConversationError::Io(_));
+        if silent && out_of_memory {
+            let exit = Exit::out_of_memory(ran);
+            return Ok(Ending {
+                exit,
+                ..self.conversation.unfinished()
+            });
+        }
+        Err(lost(match cause {
+            Some(cause) => format!("{error}; of its pod Kubernetes says: {cause}"),
+            None => error.to_string(),
+        }))
+    }
+
     /// Has packages unpacked. After an error the sandbox is good for nothing.
     pub(crate) async fn install(&mut self, layer: &Layer) -> Result<(), StartError> {
         let archive = File::open(&layer.path).await?;
@@ -356,6 +400,11 @@ impl Sandbox {
 }
 
 impl StartError {
+    /// Whether the namespace has as many pods as its quota lets it have.
+    fn is_for_want_of_room(&self) -> bool {
+        matches!(self, Self::Api(kube::Error::Api(status)) if status.code == 403 && status.message.contains("exceeded quota"))
+    }
+
     /// Whether another attempt to attach to the same pod is pointless.
     fn is_final(&self) -> bool {
         matches!(self, Self::Conversation(ConversationError::Refused { .. }))

@@ -1,17 +1,14 @@
-//! The pure parts: who is next, when to start, what to sweep.
+//! The pure parts: who is next, when to start, how much to keep.
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::Pod;
 use rockbot_identity::Caller;
 use rockbot_scripts_packages::{Layer, LayerId};
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
     demand::{Bounds, Demand},
     desk::{Counts, Desk, Full, Lack, Limits, Parked, PoolKey, Stock, Waiting},
-    leftovers::Facts,
     pace::Pace,
 };
 
@@ -296,8 +293,8 @@ fn spare_sandboxes_wait_for_quiet_but_not_for_ever() {
     assert_eq!(waited, Some(after(500)));
     assert_eq!(
         pace.when(spare(0, 2), after(600)),
-        Some(now),
-        "an empty pool does not wait"
+        Some(after(100)),
+        "an empty pool waits for the end of a short script"
     );
     assert_eq!(pace.when_to_delete(after(590)), after(640));
     pace.active(after(1700));
@@ -413,69 +410,4 @@ fn packages_that_are_used_often_get_sandboxes_of_their_own() {
     assert_eq!(keys(&mut demand, 280), [plain, (packages(2), 1)]);
     // Not used any more.
     assert_eq!(keys(&mut demand, 2000), [plain]);
-}
-
-fn facts(instance: &str, status: &Value) -> Facts {
-    let pod = json!({
-        "metadata": {
-            "name": "script-1",
-            "annotations": { "rockbot.dev/instance": instance },
-            "creationTimestamp": "1970-01-01T00:16:40Z",
-        },
-        "status": status,
-    });
-    Facts::of(&serde_json::from_value::<Pod>(pod).unwrap())
-}
-
-#[test]
-fn leftovers_are_pods_that_nobody_will_use() {
-    let (pending, running) = (json!({ "phase": "Pending" }), json!({ "phase": "Running" }));
-    let (ended, failed) = (json!({ "phase": "Succeeded" }), json!({ "phase": "Failed" }));
-    let created = 1000;
-    let cases = [
-        // Ours, and yet unknown to us: of an earlier process in this pod.
-        ("me", &running, 1, true),
-        ("me", &pending, 1, true),
-        // Another manager's, which may be alive.
-        ("other", &running, 1800, false),
-        ("other", &pending, 200, false),
-        // What a dead manager leaves.
-        ("other", &ended, 1, true),
-        ("other", &failed, 1, true),
-        ("other", &pending, 301, true),
-        ("other", &running, 2101, true),
-        // A clock that runs behind.
-        ("other", &running, -50, false),
-    ];
-    for (instance, status, age, expected) in cases {
-        assert_eq!(
-            facts(instance, status).is_leftover("me", created + age),
-            expected,
-            "{instance} {status} {age}"
-        );
-    }
-    let deleting = Facts {
-        deleting: true,
-        ..facts("me", &ended)
-    };
-    assert!(!deleting.is_leftover("me", created));
-}
-
-#[test]
-fn a_pod_tells_why_it_does_not_run() {
-    let container = |state: &Value| {
-        json!({ "phase": "Pending", "containerStatuses": [
-        { "name": "script", "state": state, "image": "", "imageID": "", "ready": false, "restartCount": 0 }] })
-    };
-    assert!(facts("me", &container(&json!({ "running": {} }))).running);
-    let creating = container(&json!({ "waiting": { "reason": "ContainerCreating" } }));
-    assert_eq!(facts("me", &creating).problem, None);
-    let missing = container(&json!({ "waiting": { "reason": "ErrImagePull", "message": "not found" } }));
-    assert_eq!(
-        facts("me", &missing).problem.as_deref(),
-        Some("ErrImagePull: not found")
-    );
-    let full = json!({ "phase": "Pending", "conditions": [
-        { "type": "PodScheduled", "status": "False", "message": "0/1 nodes are available" }] });
-    assert_eq!(facts("me", &full).problem.as_deref(), Some("0/1 nodes are available"));
 }

@@ -29,7 +29,7 @@ const FRESH: Duration = Duration::from_secs(6 * 3600);
 const REFUSED: Duration = Duration::from_secs(30);
 /// Most refusals that are remembered.
 const MAX_REFUSALS: usize = 256;
-/// Installers that run at the same time.
+/// Installers that run at the same time. The chart has room for them in the quota of its scripts namespace.
 const MAX_INSTALLERS: usize = 2;
 /// How long an installation waits for its turn.
 const QUEUE_DEADLINE: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-"""Files that the script left in its output directory. Its processes are gone; whatever they left there is not trusted."""
+"""Files that the script left in its output directory. Its processes are gone; what they left there is not trusted."""
 import itertools, os, stat
 
 MAX_FILES = 64

@@ -20,6 +20,8 @@ TARGET, REPORT, LOG = "target", "report.json", "pip.log"
 NOTES = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 # What pip says when a file cannot be fetched although the index has it.
 BROKEN = r"HTTP error \d+|Read timed out|Connection ?Error|ConnectionFailed|Max retries|IncompleteRead|ProtocolError"
+# What it says of a requirement that nothing satisfies: which, what needs it if it is not ours, and what there is.
+MISSING = r"satisfies the requirement (.+?)(?: \(from (?!versions:)(.+?)\))? \(from versions: (.*)\)"
 TAGS = "Python %d.%d on %s" % (*sys.version_info[:2], os.uname().machine)
 
 
@@ -95,8 +97,8 @@ def run_pip(order):
     until = time.monotonic() + order["timeout_seconds"]
     largest = order["max_bytes"] + order["max_archive_bytes"] + MAX_LOG
     with open("pip.out", "wb") as out:
-        command = pip() + arguments(order)
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**os.environ, **here})
+        command, environment = pip() + arguments(order), {**os.environ, **here}
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
     try:
         while process.poll() is None:
             if select.select([0], [], [], LOOK_SECONDS)[0]:
@@ -147,7 +149,7 @@ def explain(log):
     conflict = re.search(r"The conflict is caused by:\s*\n(.*?)\n\s*\n", log, re.S)
     if conflict:
         return Failure("conflict", detail="; ".join(line.strip() for line in conflict[1].splitlines()))
-    missing = re.findall(r"satisfies the requirement (.+?)(?: \(from (?!versions:)(.+?)\))? \(from versions: (.*)\)", log)
+    missing = re.findall(MISSING, log)
     if missing:
         requirement, needed_by, versions = missing[-1]
         failure = explain_missing(requirement, versions, log)

@@ -1,6 +1,7 @@
 """Packages: unpacks the archive that somebody else made, and takes nothing from it but regular files and directories.
 
-Reads the archive itself rather than by `tarfile`, which takes an archive that is damaged in its middle for one that ends.
+Reads the archive itself rather than by `tarfile`, which takes an archive that is damaged in its middle for one that
+ends there.
 """
 import os
 
@@ -76,7 +77,7 @@ FIELDS = (124, 136), (100, 108), (136, 148), (148, 156)  # Of a header: size, mo
 
 
 def path_of(records):
-    """The path in an extended header. What else may be there changes nothing, except another size, which has no place here."""
+    """The path in an extended header. What else may be there changes nothing, except another size, which is refused."""
     path = None
     while records:
         length, _, rest = records.partition(b" ")
@@ -89,7 +90,7 @@ def path_of(records):
 
 
 def unpack(pieces, root):
-    """Unpacks a gzip'd tar into a directory that nobody else writes to: without links in it, no path leads out of it."""
+    """Unpacks a gzip'd tar into a directory that nobody else writes to: without links, no path leads out of it."""
     archive, entries, files, total = Archive(pieces), 0, 0, 0
     for name, kind, size, mode, time in archive.entries():
         path = os.path.join(root, *inner(name))

@@ -2,7 +2,6 @@
 import contextlib, json, os, sys
 
 HELLO_SECONDS = 20  # Nobody attached for so long: whoever started this process is gone.
-ACK_SECONDS = 5
 
 
 def main():
@@ -28,14 +27,18 @@ def main():
         if kind != HELLO:
             raise Gone
         if reason is None:
-            outcome = canary.result(json.loads(payload)["canary_ms"] / 1000)
-            python = sys.version.split()[0]
-            fields = {"protocol": PROTOCOL, "python": python, "walls": held, "missing": list(missing), "canary": outcome}
-            supervisor.wire.send_now(READY, **fields)
+            supervisor.wire.send_now(
+                READY,
+                protocol=PROTOCOL,
+                python=sys.version.split()[0],
+                walls=held,
+                missing=list(missing),
+                canary=canary.result(json.loads(payload)["canary_ms"] / 1000),
+            )
             reason = supervisor.serve()
         if reason is not None:
             supervisor.wire.send_now(REFUSED, reason=reason)
-        supervisor.next_frame(ACK_SECONDS, parked=False)
+        supervisor.await_ack()
     except Gone:
         pass
     supervisor.end_everyone()

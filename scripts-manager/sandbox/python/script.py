@@ -115,15 +115,17 @@ def work():
 
 
 def anchor():
-    """Starts a process that shares this one's memory, waits for the supervisor's end, and touches nothing. Its number, or -1.
+    """Starts a process that shares this one's memory, waits for the supervisor's end, and touches nothing.
 
+    Its number, or -1.
     The kernel takes memory apart before it tells of a process's end, which takes longer than a short script. With
     somebody else in it that is left for later, and the exit status comes at once.
     """
     global anchor_stack
     libc.fdopen.restype = ctypes.c_void_p
     file = ctypes.c_void_p(libc.fdopen(5, b"r"))
-    libc.setvbuf(file, None, 2, ctypes.c_size_t(0))  # Without a buffer it allocates nothing: the heap is the script's, too.
+    # Without a buffer it allocates nothing: the heap is the script's, too.
+    libc.setvbuf(file, None, 2, ctypes.c_size_t(0))
     anchor_stack = ctypes.create_string_buffer(STACK_BYTES)
     top = ctypes.c_void_p(ctypes.addressof(anchor_stack) + STACK_BYTES & ~15)
     number = libc.clone(libc.getc_unlocked, top, CLONE_VM | CLONE_PARENT | signal.SIGCHLD, file)

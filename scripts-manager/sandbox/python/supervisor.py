@@ -7,6 +7,8 @@ import contextlib, json, os, select, signal, time
 PARK_SECONDS = 3600  # Far beyond the age at which a manager replaces a parked process.
 PIECE_SECONDS = 60  # For the next piece of something that has begun to arrive.
 END_SECONDS = 2  # For killed processes to be gone.
+ANCHOR_SECONDS = 0.04  # That an anchor outlives its script: the answer is on its way, and others' scripts may be running.
+ACK_SECONDS = 5
 MAX_VARIABLE = 127 << 10  # Linux refuses an environment variable beyond 128 KiB.
 
 
@@ -25,7 +27,7 @@ class Supervisor:
             signal.signal(number, lambda *_: None)
 
     def start(self):
-        """Forks the script's process, and does all that follows once with one that is none, for the memory to be there."""
+        """Forks the script's process, and does all that follows once with another, for the memory to be there."""
         import_common()
         self.script = Script(script_process)
         self.script.prepare()
@@ -208,6 +210,14 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
             time.sleep(0.0005)
+
+    def await_ack(self):
+        """Waits until the other end has everything. No process of the script is left meanwhile."""
+        for seconds in (ANCHOR_SECONDS, ACK_SECONDS):
+            with contextlib.suppress(Gone):
+                self.next_frame(seconds, parked=False)
+                break
+            self.end_everyone()
 
     def children(self):
         """Children of this process, orphans that came to it included."""

@@ -1,8 +1,8 @@
 """Walls: takes every right away from this process, and tries what must fail now.
 
-Two layers. `harden` is for the supervisor, which everything else inherits; `confine` adds what holds for the script alone.
-The seccomp filter and the Landlock rules are built from the tables below, so that a line says what is refused, and where
-it differs on one machine, which is somebody's: there a script sees no more files than Python needs.
+Two layers. `harden` is for the supervisor, which everything else inherits; `confine` adds what holds for the script
+alone. The seccomp filter and the Landlock rules are built from the tables below, so that a line says what is refused,
+and where it differs on one machine, which is somebody's: there a script sees no more files than Python needs.
 """
 import ctypes, errno, os, resource, stat, struct, sys
 
@@ -23,10 +23,10 @@ mq_open 240 180, mq_unlink 241 181,
 init_module 175 105, finit_module 313 273, delete_module 176 106, kexec_load 246 104, kexec_file_load 320 294,
 reboot 169 142, settimeofday 164 170, clock_settime 227 112, adjtimex 159 171, clock_adjtime 305 266,
 sethostname 170 161, setdomainname 171 162, vhangup 153 58, personality 135 92, nfsservctl 180 42,
-iopl 172 -, ioperm 173 -, modify_ldt 154 -, uselib 134 -, create_module 174 -, sysctl 156 -
+iopl 172 -, ioperm 173 -, modify_ldt 154 -, uselib 134 -, create_module 174 -, _sysctl 156 -
 """
-# One machine has more than a pod: its services' sockets are files, of which only an unnamed pair of streams is left, and
-# Landlock does not guard a file's owner and attributes.
+# One machine has more than a pod: its services' sockets are files, of which only an unnamed pair of streams is left,
+# and Landlock does not guard a file's owner and attributes.
 DENIED_LOCAL = """
 socket 41 198, connect 42 203, bind 49 200, chown 92 -, fchown 93 55, lchown 94 -, fchownat 260 54,
 setxattr 188 5, lsetxattr 189 6, fsetxattr 190 7, setxattrat 463 463,
@@ -34,7 +34,8 @@ removexattr 197 14, lremovexattr 198 15, fremovexattr 199 16, removexattrat 466 
 """
 # Nor its mode and times. A script's calls change nothing and say that they did, since whoever copies a file makes them.
 IGNORED_LOCAL = """
-chmod 90 -, fchmod 91 52, fchmodat 268 53, fchmodat2 452 452, utime 132 -, utimes 235 -, futimesat 261 -, utimensat 280 88
+chmod 90 -, fchmod 91 52, fchmodat 268 53, fchmodat2 452 452,
+utime 132 -, utimes 235 -, futimesat 261 -, utimensat 280 88
 """
 # Fail with ENOSYS: io_uring opens sockets behind the filter's back; from clone3 libc turns to clone, whose flags show.
 ABSENT = "io_uring_setup 425 425, io_uring_enter 426 426, io_uring_register 427 427, clone3 435 435"
@@ -229,7 +230,7 @@ def confine():
 
 
 def signals_stay_inside():
-    """Whether a signal to everyone reaches only what this process started: it is in a layer of Landlock that scopes them."""
+    """Whether a signal to everyone reaches only what this process started: a layer of Landlock scopes them."""
     return layers > 0 and LANDLOCK >= 6 and fails_with(errno.EPERM, libc.kill, os.getppid(), 0)
 
 

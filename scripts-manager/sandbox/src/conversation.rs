@@ -25,6 +25,8 @@ pub struct Conversation<R, W> {
     writer: W,
     decoder: Decoder,
     ready: Ready,
+    /// What the script has written so far.
+    ending: Ending,
 }
 
 /// Why a conversation ended early.
@@ -70,6 +72,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
             writer,
             decoder: Decoder::default(),
             ready: Ready::default(),
+            ending: Ending::default(),
         };
         conversation.send(Message::Hello(hello)).await?;
         match conversation.receive().await? {
@@ -123,9 +126,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
         output: Option<&mpsc::Sender<OutputChunk>>,
     ) -> Result<Ending, ConversationError> {
         self.send_script(run).await?;
-        let (mut ending, mut relay) = (Ending::default(), Relay::new(output));
+        let mut relay = Relay::new(output);
         loop {
-            match self.receive().await? {
+            let frame = self.receive().await?;
+            let ending = &mut self.ending;
+            match frame {
                 Frame::Stdout(bytes) => {
                     ending.stdout.extend_from_slice(&bytes);
                     relay.pass_on(OutputStream::Stdout, &bytes).await;
@@ -139,13 +144,23 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
                 Frame::Exit(exit) if exit.terminated => return Err(ConversationError::Terminated),
                 Frame::Exit(exit) => {
                     relay.finish().await;
-                    return Ok(ending.complete(exit)?);
+                    return Ok(std::mem::take(ending).complete(exit)?);
                 }
                 Frame::Ready(_) | Frame::Refused { .. } | Frame::LayerDone(_) => {
                     return Err(ConversationError::OutOfOrder);
                 }
             }
             ending.check_caps(run)?;
+        }
+    }
+
+    /// What a script wrote whose end nobody told of: its supervisor was killed with it. The most that is known of it.
+    pub fn unfinished(&mut self) -> Ending {
+        let Ending { stdout, stderr, .. } = std::mem::take(&mut self.ending);
+        Ending {
+            stdout,
+            stderr,
+            ..Ending::default()
         }
     }
 

@@ -3,7 +3,7 @@
 //! Only the supervisor writes to its stdout, so a script cannot forge one; still nothing here trusts a byte: lengths are
 //! bounded, and what does not parse is an error.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, io, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rockbot_scripts_api::{DroppedFile, ScriptRequest};
@@ -20,6 +20,8 @@ pub const MAX_FILES_BYTES: u64 = 4 << 20;
 pub const MAX_FILES: usize = 64;
 
 const HEADER: usize = 5;
+/// The signal that the kernel kills with.
+const SIGKILL: i32 = 9;
 
 const HELLO: u8 = 0x01;
 const RUN: u8 = 0x02;
@@ -202,6 +204,18 @@ pub enum FrameError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+}
+
+impl Exit {
+    /// The end of a script with which everything in its pod was killed because memory ran out: nobody was left to tell more.
+    pub fn out_of_memory(duration: Duration) -> Self {
+        Self {
+            signal: Some(SIGKILL),
+            oom_killed: true,
+            duration_ms: duration.as_millis().try_into().unwrap_or(u64::MAX),
+            ..Self::default()
+        }
+    }
 }
 
 impl Run {

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use rockbot_sandbox::{Conversation, ConversationError, Ending, EndingError, Hello, LayerDone, Run};
+use std::time::Duration;
+
+use rockbot_sandbox::{Conversation, ConversationError, Ending, EndingError, Exit, Hello, LayerDone, Run};
 use rockbot_scripts_api::{OutputChunk, OutputStream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex},
@@ -123,6 +125,34 @@ async fn what_is_not_an_honest_end_is_an_error() {
         let error = converse(ready(), second).await.unwrap_err();
         assert!(matches!(error, ConversationError::Ending(EndingError::Lost)), "{error}");
     }
+}
+
+#[tokio::test]
+async fn what_was_written_before_everything_was_killed_is_kept() {
+    let second = [
+        frame(0x83, b"out"),
+        frame(0x84, b"err"),
+        frame(0x86, br#"{"name": "half"}"#),
+        frame(0x87, b"a"),
+    ]
+    .concat();
+    let mut conversation = open(ready(), second).await.unwrap();
+    let error = conversation.run(&run(), None).await.unwrap_err();
+    assert!(matches!(error, ConversationError::Closed), "{error}");
+    let killed = Ending {
+        exit: Exit::out_of_memory(Duration::from_millis(1500)),
+        ..conversation.unfinished()
+    };
+    let result = killed.into_result("script-1".into());
+    assert_eq!((result.stdout.as_str(), result.stderr.as_str()), ("out", "err"));
+    assert_eq!(
+        (result.exit_code, result.signal, result.oom_killed),
+        (137, Some(9), true)
+    );
+    assert_eq!(
+        (result.duration_ms, result.files.len(), result.timed_out),
+        (1500, 0, false)
+    );
 }
 
 #[tokio::test]

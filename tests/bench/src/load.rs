@@ -91,7 +91,7 @@ pub(crate) async fn measure_sustained(ns: &Namespace, shape: &Pod, seconds: u64,
 }
 
 /// `n` scripts as fast as they go. Each is answered with its own nonces, by a pod that served no other, and of all those
-/// pods none is left.
+/// pods and their processes none is left.
 pub(crate) async fn soak(ns: &Namespace, n: usize, report: &mut Report) -> Result<()> {
     let (mut served, mut samples) = (HashSet::new(), Samples::default());
     let mut tally = Tally::new("scripts with nonces, as fast as they go");
@@ -118,6 +118,7 @@ pub(crate) async fn soak(ns: &Namespace, n: usize, report: &mut Report) -> Resul
     let manager = Manager::connect(ns).await?;
     manager.at_rest().await?;
     tally.left_behind = manager.pods().await?.iter().filter(|pod| served.contains(*pod)).count();
+    tally.left_behind += manager.processes_left().await?;
     report.duration(
         &format!("script, {CLIENTS} clients, waiting included"),
         samples.summary(),

@@ -1,7 +1,7 @@
 //! `make bench`: what RockBot costs, each figure beside a baseline that was taken in the same run on the same machine.
 //!
 //! Runs on the node of the test cluster, from where pods and Services are reached directly: a port-forward would be
-//! most of what it measures.
+//! most of what it measures. The agent's figures need no cluster: they come from processes of this machine.
 
 mod agent;
 mod cold;
@@ -16,10 +16,10 @@ mod report;
 mod stats;
 mod warm;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Instant};
 
-use anyhow::Result;
-use clap::Parser;
+use anyhow::{Result, ensure};
+use clap::{Parser, ValueEnum};
 use rockbot_e2e::{
     Cluster, Namespace,
     cluster::AGENT,
@@ -48,9 +48,6 @@ struct Effort {
     /// Cold scripts, and bare pods beside them.
     #[arg(long, default_value_t = 10)]
     cold: usize,
-    /// Streamed answers through the agent, and of the model itself beside them.
-    #[arg(long, default_value_t = 300)]
-    answers: usize,
     /// Seconds of the sustained load, after half as many that are not counted.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -62,12 +59,26 @@ struct Effort {
     local_runs: usize,
 }
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The agent in front of a model: latency, memory, start.
+    Agent,
+    /// Scripts, from an agent's call to the sandbox and back.
+    Scripts,
+}
+
 /// Measures RockBot on the cluster that it is installed on.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
     #[command(flatten)]
     effort: Effort,
+    #[command(flatten)]
+    agent: agent::Effort,
+    /// Measure one part alone; the agent's needs no cluster.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
     /// How the report is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -78,22 +89,42 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Args { effort, output, out } = Args::parse();
-    let cluster = Cluster::connect().await?;
-    let now = chrono::Utc::now();
+    let args = Args::parse();
+    let (begin, now) = (Instant::now(), chrono::Utc::now());
     let mut report = Report {
         date: now.format("%Y-%m-%d %H:%M UTC").to_string(),
         machine: machine(),
         ..Report::default()
     };
-    let measured = in_namespace("bench", async |ns| measure(ns, effort, &mut report).await).await;
-    release::deploy(&cluster, "upgrade", &[]).await?;
-    measured?;
-    println!("{}", report.print(output));
-    let path = out.join(format!("{}.json", now.format("%Y-%m-%dT%H%M%SZ")));
+    ensure!(
+        !args.agent.compare || args.only == Some(Part::Agent),
+        "--compare installs from a registry, which the cluster's node cannot reach: add --only agent"
+    );
+    if args.only != Some(Part::Scripts) {
+        agent::measure(&args.agent, &mut report).await?;
+    }
+    if args.only != Some(Part::Agent) {
+        measure_scripts(args.effort, &mut report).await?;
+    }
+    eprintln!("measured for {} minutes", begin.elapsed().as_secs().div_ceil(60));
+    println!("{}", report.print(args.output));
+    let path = args.out.join(format!("{}.json", now.format("%Y-%m-%dT%H%M%SZ")));
     report.write(&path)?;
     println!("{}", path.display());
+    let faults = report.faults();
+    ensure!(
+        faults.is_empty(),
+        "scripts were lost, mixed up or left something behind: {}",
+        faults.join("; ")
+    );
     Ok(())
+}
+
+async fn measure_scripts(effort: Effort, report: &mut Report) -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let measured = in_namespace("bench", async |ns| measure(ns, effort, report).await).await;
+    release::deploy(&cluster, "upgrade", &[]).await?;
+    measured
 }
 
 /// Everything, in an order in which nothing disturbs what comes after it.
@@ -103,7 +134,6 @@ async fn measure(ns: &Namespace, effort: Effort, report: &mut Report) -> Result<
     ns.apply(&scripted_agent("bench", &model_url(ns, "echo"))).await?;
     ns.ready(AGENT, "bench").await?;
     memory::measure(ns, report).await?;
-    agent::measure(ns, effort.answers, report).await?;
     warm::measure_alone(ns, &python, effort.warm, report).await?;
     warm::measure_in_a_row(ns, &python, effort.row, report).await?;
     let shape = pods::like_a_script(ns).await?;
@@ -140,7 +170,7 @@ fn machine() -> String {
     let load = load.split(' ').next().unwrap_or_default();
     let kernel = read("/proc/sys/kernel/osrelease");
     format!(
-        "{cores} cores ({model}), Linux {}, load {load} before the start; cluster, model, agent and load generator share them",
+        "{cores} cores ({model}), Linux {}, load {load} before the start; whatever is measured and the load on it share them",
         kernel.trim()
     )
 }

@@ -1,6 +1,9 @@
 //! The scripts manager, called by the benchmark's agent through its Service. Each script proves that its run is its own.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs::{self, DirEntry},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -9,6 +12,7 @@ use reqwest::{Client, StatusCode};
 use rockbot_e2e::{
     Namespace, eventually,
     identity::token,
+    node::container_id,
     release::{self, SCRIPTS_MANAGER, SCRIPTS_NAMESPACE},
     wait::Seen,
 };
@@ -17,6 +21,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use uuid::Uuid;
 
+/// Part of the command line of a supervisor in a pod, and of the script's process, which it forks.
+const SUPERVISOR: &str = "\0pod\0walls=";
 /// Longest time until every used pod is gone and the pool is full.
 const REST_DEADLINE: Duration = Duration::from_secs(120);
 /// What is left of the node's work once Kubernetes says that it is done.
@@ -122,6 +128,19 @@ impl Manager {
     pub(crate) async fn pods(&self) -> Result<Vec<String>> {
         let pods = self.scripts.list(&ListParams::default()).await?;
         Ok(pods.iter().map(ResourceExt::name_any).collect())
+    }
+
+    /// How many processes of script pods are on this node that belong to none of the pods that there are.
+    pub(crate) async fn processes_left(&self) -> Result<usize> {
+        let pods = self.scripts.list(&ListParams::default()).await?;
+        let containers = pods.iter().map(container_id).collect::<Result<Vec<_>>>()?;
+        let is_left = |process: &DirEntry| {
+            let read = |file: &str| fs::read(process.path().join(file)).unwrap_or_default();
+            let (command, groups) = (read("cmdline"), read("cgroup"));
+            let (command, groups) = (String::from_utf8_lossy(&command), String::from_utf8_lossy(&groups));
+            command.contains(SUPERVISOR) && !containers.iter().any(|id| groups.contains(id))
+        };
+        Ok(fs::read_dir("/proc")?.filter_map(Result::ok).filter(is_left).count())
     }
 
     /// Waits until every used pod is gone and the pool is full, and says what is there then.

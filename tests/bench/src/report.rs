@@ -72,7 +72,7 @@ pub(crate) struct Tally {
     pub(crate) overloaded: usize,
     /// Of those, lost or mixed up.
     pub(crate) errors: usize,
-    /// Sandboxes that served them and are still there.
+    /// Sandboxes that served them and are still there, or processes of theirs.
     pub(crate) left_behind: usize,
 }
 
@@ -157,6 +157,12 @@ impl Report {
             p99: one.p99 - other.p99,
         };
         self.duration(what, summary);
+    }
+
+    /// The loads with scripts that were lost or mixed up, or that left something behind.
+    pub(crate) fn faults(&self) -> Vec<&str> {
+        let faulty = self.tallies.iter().filter(|tally| tally.errors + tally.left_behind > 0);
+        faulty.map(|tally| tally.what.as_str()).collect()
     }
 
     /// Everything, for a reader.

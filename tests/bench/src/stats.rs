@@ -37,6 +37,16 @@ impl Samples {
         self.0.push(milliseconds(one) - milliseconds(other));
     }
 
+    /// Adds all of `other`.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Sums them up.
     pub(crate) fn summary(&self) -> Summary {
         let mut sorted = self.0.clone();

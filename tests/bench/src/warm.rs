@@ -1,6 +1,11 @@
 //! Scripts that find a parked pod: how long they take, where that time goes, and what an agent's tool call adds.
 
-use std::{collections::HashMap, io::Write, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    io::Write,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -16,7 +21,7 @@ use rockbot_agent::{
     },
 };
 use rockbot_agent_config::ScriptsConfig;
-use rockbot_e2e::{Namespace, release};
+use rockbot_e2e::{Namespace, eventually, release, wait::Seen};
 use rockbot_scripts_api::{Client, ClientSettings};
 use serde::Deserialize;
 use serde_json::json;
@@ -29,6 +34,9 @@ use crate::{
     report::Report,
     stats::Samples,
 };
+
+/// Longest time until a line of the manager can be read.
+const LOG_DEADLINE: Duration = Duration::from_secs(10);
 
 /// One script at a time, each when the pod of the one before is gone; every other time a second one by the agent's tool.
 pub(crate) async fn measure_alone(ns: &Namespace, python: &Python, n: usize, report: &mut Report) -> Result<()> {
@@ -152,7 +160,7 @@ struct Audited {
 
 /// Where the time of `runs` went, by the manager's log. The script's own time is in whole milliseconds there.
 async fn add_phases(ns: &Namespace, runs: &[Run], report: &mut Report) -> Result<()> {
-    let audited = audited(ns).await?;
+    let audited = audited(ns, runs).await?;
     let [mut http, mut queue, mut way, mut script] = std::array::from_fn(|_| Samples::default());
     for run in runs {
         let Audited {
@@ -175,16 +183,23 @@ async fn add_phases(ns: &Namespace, runs: &[Run], report: &mut Report) -> Result
     Ok(())
 }
 
-async fn audited(ns: &Namespace) -> Result<HashMap<String, Audited>> {
+/// The lines of all `runs`; the node's log is a moment behind.
+async fn audited(ns: &Namespace, runs: &[Run]) -> Result<HashMap<String, Audited>> {
     let pods: Api<Pod> = Api::namespaced(ns.cluster.client.clone(), release::NAMESPACE);
     let managers = ListParams::default().labels("app.kubernetes.io/component=scripts-manager");
-    let mut all = HashMap::new();
-    for pod in pods.list(&managers).await? {
-        let log = pods.logs(&pod.name_any(), &LogParams::default()).await?;
-        let lines = log
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Audited>(line).ok());
-        all.extend(lines.map(|line| (line.pod.clone(), line)));
-    }
-    Ok(all)
+    let read = eventually("the manager's log has every script", LOG_DEADLINE, async || {
+        let mut all = HashMap::new();
+        for pod in pods.list(&managers).await? {
+            let log = pods.logs(&pod.name_any(), &LogParams::default()).await?;
+            let lines = log
+                .lines()
+                .filter_map(|line| serde_json::from_str::<Audited>(line).ok());
+            all.extend(lines.map(|line| (line.pod.clone(), line)));
+        }
+        Ok(match runs.iter().find(|run| !all.contains_key(&run.pod)) {
+            Some(run) => Seen::NotYet(format!("nothing of the one in {}", run.pod)),
+            None => Seen::Done(all),
+        })
+    });
+    read.await
 }

@@ -48,7 +48,15 @@ impl Agents {
     /// # Errors
     /// When no answer comes or it is not JSON.
     pub async fn post(&self, path: &str, body: &Value) -> Result<(StatusCode, Value)> {
-        let response = self.send(path, body).await?;
+        self.post_as(None, path, body).await
+    }
+
+    /// Like [`post`](Self::post), by the holder of `key`.
+    ///
+    /// # Errors
+    /// When no answer comes or it is not JSON.
+    pub async fn post_as(&self, key: Option<&str>, path: &str, body: &Value) -> Result<(StatusCode, Value)> {
+        let response = self.send(key, path, body).await?;
         let status = response.status();
         let text = response.text().await?;
         let value =
@@ -86,7 +94,7 @@ impl Agents {
     /// # Errors
     /// When the answer is no event stream.
     pub async fn stream(&self, path: &str, body: &Value) -> Result<Vec<String>> {
-        let response = self.send(path, body).await?;
+        let response = self.send(None, path, body).await?;
         let kind = response
             .headers()
             .get("content-type")
@@ -103,8 +111,11 @@ impl Agents {
             .collect())
     }
 
-    async fn send(&self, path: &str, body: &Value) -> Result<Response> {
-        let request = self.http.post(format!("{}{path}", self.base)).json(body);
+    async fn send(&self, key: Option<&str>, path: &str, body: &Value) -> Result<Response> {
+        let mut request = self.http.post(format!("{}{path}", self.base)).json(body);
+        if let Some(key) = key {
+            request = request.bearer_auth(key);
+        }
         request
             .send()
             .await

@@ -8,7 +8,7 @@ use kube::{
     Api,
     api::{LogParams, PostParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     namespace::Namespace,
@@ -154,6 +154,22 @@ pub fn scripted_agent(name: &str, url: &str) -> String {
     agent_on(name, url, "{ scripts: { timeoutSeconds: 30 } }")
 }
 
+/// An Agent as [`scripted_agent`] that answers only those who hold [`MODEL_KEY`].
+pub fn guarded_agent(name: &str, url: &str) -> String {
+    let access = "{ anonymousScope: none, apiKeys: [{ name: client, scope: all, secretKeyRef: { name: model-key, key: key } }] }";
+    format!("{}  access: {access}\n", scripted_agent(name, url))
+}
+
+/// The key in [`MODEL_KEY`].
+pub const KEY: &str = "sk-scripted";
+
+/// An Agent on the scripted model at `url` in the image of the example; the holder of [`KEY`] owns it.
+pub fn custom_agent(name: &str, url: &str) -> String {
+    let access = "{ apiKeys: [{ name: owner, scope: owner, secretKeyRef: { name: model-key, key: key } }] }";
+    let agent = agent_on(name, url, "{}");
+    format!("{agent}  image: docker.io/rockbot/custom-agent:dev\n  access: {access}\n")
+}
+
 /// An Agent on the scripted model at `url` that has the tools of an McpServer.
 pub fn mcp_agent(name: &str, url: &str, server: &str) -> String {
     agent_on(name, url, &format!("{{ mcp: {{ servers: [{{ name: {server} }}] }} }}"))
@@ -189,4 +205,27 @@ spec:
   http: {{ image: docker.io/rockbot/test-mcp-everything:dev, port: 3001, path: /mcp }}
 "
     )
+}
+
+/// An Agent on the scripted model at `url` that can hand tasks to the Agent `to`, and tells its model whom it works for.
+pub fn handing_agent(name: &str, url: &str, to: &str) -> String {
+    let who = "For {{ user_id }}, who pays as {{ payment_user_id }}; began: {{ origin_user_id }}.";
+    let key = json!({ "secretKeyRef": { "name": "model-key", "key": "key" } });
+    let agent = json!({
+        "apiVersion": "rockbot.dev/v1alpha1",
+        "kind": "Agent",
+        "metadata": { "name": name },
+        "spec": {
+            "model": { "provider": "OpenAI", "name": "scripted", "baseUrl": url, "apiKey": key },
+            "prompts": [{ "name": "who", "template": who }],
+            "handoffs": [{ "name": "on", "type": "Agent", "target": to, "description": "Knows more." }],
+        },
+    });
+    agent.to_string()
+}
+
+/// Steps of the model of a [`handing_agent`]: it hands a task on, and then says that it is done.
+pub fn handing_steps(name: &str) -> Value {
+    let call = json!({ "name": "on", "arguments": { "task": format!("from {name}") } });
+    json!([{ "calls": [call] }, { "content": format!("{name} is done") }])
 }

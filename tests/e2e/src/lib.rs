@@ -10,6 +10,7 @@ pub mod http_conformance;
 pub mod identity;
 pub mod link;
 pub mod manager;
+pub mod model;
 pub mod namespace;
 pub mod node;
 pub mod parts;

@@ -149,6 +149,14 @@ impl Stage {
         Ok((name, link, path))
     }
 
+    /// What a manager has logged.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn log(&self, of: &Manager) -> Result<String> {
+        Ok(read_to_string(self.directory.path().join(format!("{}.log", of.name)))?)
+    }
+
     /// The pods of one manager, or of all.
     ///
     /// # Errors

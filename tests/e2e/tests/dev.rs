@@ -8,6 +8,7 @@ use rockbot_e2e::{
     chat::Agents,
     eventually, fixtures,
     http_conformance::{self, Subject},
+    model::Model,
     process::{self, Output, Server},
     sdk,
     wait::Seen,
@@ -46,6 +47,49 @@ async fn s14_the_scripted_model_says_what_the_sdks_of_three_providers_expect() -
     let settings = Settings::read()?;
     let (_model, address) = model(&settings).await?;
     sdk::run_wires_tests(&settings, &format!("http://{address}")).await
+}
+
+#[tokio::test]
+async fn s14_openais_sdks_ask_in_every_way() -> Result<()> {
+    let settings = Settings::read()?;
+    let (_model, address) = model(&settings).await?;
+    let model = format!("http://{address}");
+    let folder = tempfile::tempdir()?;
+    let yaml = fixtures::guarded_agent("guarded", &format!("{model}/sdk/v1"));
+    std::fs::write(folder.path().join("agent.yaml"), yaml)?;
+    std::fs::write(folder.path().join("secret.yaml"), fixtures::MODEL_KEY)?;
+    let (_server, agents) = dev(&settings, folder.path()).await?;
+    let subject = sdk::Subject {
+        url: agents.base(),
+        agent: "guarded",
+        key: fixtures::KEY,
+        model: &model,
+    };
+    sdk::run_client_tests(&settings, &subject).await
+}
+
+#[tokio::test]
+async fn d4_agents_of_one_machine_hand_tasks_to_each_other() -> Result<()> {
+    let settings = Settings::read()?;
+    let (_server, address) = model(&settings).await?;
+    let model = Model::at(address)?;
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("secret.yaml"), fixtures::MODEL_KEY)?;
+    for (name, to) in [("a", "b"), ("b", "a")] {
+        let yaml = fixtures::handing_agent(name, &format!("http://{address}/{name}/v1"), to);
+        std::fs::write(folder.path().join(format!("{name}.yaml")), yaml)?;
+        model.script(name, &fixtures::handing_steps(name)).await?;
+    }
+    let (_dev, agents) = dev(&settings, folder.path()).await?;
+    ensure!(agents.ask("a", "go").await? == "a is done");
+    let asked = model.requests("b").await?;
+    ensure!(
+        asked.len() == 2 && asked[0]["body"]["messages"][1]["content"] == "from a",
+        "{asked:?}"
+    );
+    let refused = asked[1]["body"]["messages"].to_string();
+    ensure!(refused.contains("a → b → a"), "{refused}");
+    Ok(())
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Scenarios that need no upload. Each decides from the messages alone: the same request gets the same answer.
 //!
 //! * `echo`: says the user's last message back, word by word.
+//! * `slow`: the same, ten words a second.
 //! * `python`: has the fenced Python block of the user's last message run by `execute_python_script`; a block that is
 //!   fenced as JSON gives the call's arguments as they are. Then it says what the tool answered, to the letter.
 //! * `mcp`: makes the calls that the user's last message asks for, a line `CALL name {json}` each; without one it calls
@@ -16,6 +17,10 @@ pub fn answer(scenario: &str, request: &Value) -> Option<Step> {
     let question = last_question(messages);
     Some(match scenario {
         "echo" => Step::say(question),
+        "slow" => Step {
+            pause_ms: 100,
+            ..Step::say(question)
+        },
         "python" => after_tools(messages).unwrap_or_else(|| python(&question)),
         "mcp" => after_tools(messages).unwrap_or_else(|| mcp(request, &question)),
         _ => return None,

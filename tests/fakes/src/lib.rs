@@ -14,9 +14,11 @@
 //! ```
 //!
 //! `GET /{scenario}/requests` tells which requests came and whether their answers were read to the end.
+//! Beside the models, [`otlp`] takes traces and metrics.
 //! Streams only, as an agent never asks for anything else, and wants a key: any but `sk-wrong`.
 
 pub mod builtin;
+pub mod otlp;
 mod recorder;
 mod server;
 mod step;
@@ -24,6 +26,7 @@ mod wire;
 
 use std::{io, net::SocketAddr};
 
+pub use otlp::FakeCollector;
 pub use recorder::{Outcome, Recorded};
 pub use server::serve;
 pub use step::{Call, Refusal, Step};

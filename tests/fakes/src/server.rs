@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::{
-    builtin,
+    builtin, otlp,
     recorder::{Recorded, Watch},
     step::{Refusal, Step},
     wire::{self, Wire},
@@ -97,7 +97,8 @@ impl Provider {
 /// # Errors
 /// When the listener breaks.
 pub async fn serve(listener: TcpListener) -> io::Result<()> {
-    run(listener, router(Provider::default())).await
+    let router = router(Provider::default()).merge(otlp::router(otlp::Receiver::default()));
+    run(listener, router).await
 }
 
 pub(crate) async fn run(listener: TcpListener, router: Router) -> io::Result<()> {

@@ -50,6 +50,7 @@ impl Clients {
     ) -> Result<Response, ModelError> {
         let mut headers = wire.headers();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        rockbot_telemetry::inject(&mut headers);
         if let Some(key) = key {
             let (name, prefix) = wire.key_header();
             headers.insert(name, key_value(prefix, key)?);

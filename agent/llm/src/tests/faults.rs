@@ -7,7 +7,7 @@ use rockbot_fakes::{Call, FakeModel, Outcome, Refusal, Step};
 use serde_json::json;
 
 use super::{KEY, WIRES, ask, config, key_file, question, root};
-use crate::{Event, ModelErrorKind as Kind, chat::Message, connect};
+use crate::{Event, Metrics, ModelErrorKind as Kind, chat::Message, connect};
 
 #[tokio::test]
 async fn what_passes_is_asked_again_while_nothing_has_been_said() {
@@ -232,7 +232,11 @@ async fn an_endpoint_that_keeps_failing_is_left_alone() {
         })
         .take(20),
     );
-    let model = connect(&config("OpenAI", json!({ "baseUrl": base, "apiKeyFile": key.path() }))).unwrap();
+    let model = connect(
+        &config("OpenAI", json!({ "baseUrl": base, "apiKeyFile": key.path() })),
+        &Metrics::default(),
+    )
+    .unwrap();
     for _ in 0..4 {
         assert_eq!(model.stream(&question()).await.err().unwrap().kind, Kind::Overloaded);
     }
@@ -259,7 +263,7 @@ async fn dropping_an_answer_ends_the_request() {
             }],
         );
         let fields = json!({ "baseUrl": root(&fake, wire, wire), "apiKeyFile": key.path() });
-        let mut answer = connect(&config(provider, fields))
+        let mut answer = connect(&config(provider, fields), &Metrics::default())
             .unwrap()
             .stream(&question())
             .await
@@ -289,7 +293,7 @@ async fn a_round_of_tools_is_accepted_by_every_provider() {
         };
         fake.script(wire, [call, Step::say("done")]);
         let fields = json!({ "baseUrl": root(&fake, wire, wire), "apiKeyFile": key.path() });
-        let model = connect(&config(provider, fields)).unwrap();
+        let model = connect(&config(provider, fields), &Metrics::default()).unwrap();
         let mut request = question();
         let events: Vec<_> = model
             .stream(&request)

@@ -10,14 +10,18 @@ use rockbot_fakes::{FakeModel, Refusal, Step};
 use serde_json::json;
 
 use super::{KEY, WIRES, ask, config, key_file, question, root};
-use crate::{ModelErrorKind as Kind, connect};
+use crate::{Metrics, ModelErrorKind as Kind, connect};
 
 #[tokio::test]
 async fn a_changed_key_is_used_at_once() {
     let fake = FakeModel::start().await.unwrap();
     let key = key_file("sk-wrong");
     let base = fake.script("keys", [Step::say("in"), Step::say("in")]);
-    let model = connect(&config("OpenAI", json!({ "baseUrl": base, "apiKeyFile": key.path() }))).unwrap();
+    let model = connect(
+        &config("OpenAI", json!({ "baseUrl": base, "apiKeyFile": key.path() })),
+        &Metrics::default(),
+    )
+    .unwrap();
     assert_eq!(
         model.stream(&question()).await.err().unwrap().kind,
         Kind::Authentication

@@ -1,20 +1,37 @@
 //! One tool of an MCP server: from a call to `tools/call` and from its result to text for the model.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use rmcp::{
-    model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode, ResourceContents},
+    Peer, RoleClient,
+    model::{
+        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode, RequestParamsMeta,
+        ResourceContents,
+    },
     service::ServiceError,
 };
+use rockbot_telemetry::{KeyValue, Span, SpanKind, semconv, traceparent};
 use serde_json::{Map, Value};
 
 use super::Link;
-use crate::tools::{ToolError, ToolErrorCode as Code, ToolExecutor, ToolInvokeRequest, ToolInvokeResponse};
+use crate::{
+    Metrics,
+    metrics::McpRequest,
+    tools::{ToolError, ToolErrorCode as Code, ToolExecutor, ToolInvokeRequest, ToolInvokeResponse},
+};
+
+const METHOD: &str = "tools/call";
 
 /// Runs one tool of a server.
 pub(super) struct McpTool {
     pub(super) link: Arc<Link>,
+    pub(super) metrics: Metrics,
+    /// Where the server is.
+    pub(super) host: String,
     /// Its name at the server.
     pub(super) tool: String,
     pub(super) deadline: Duration,
@@ -31,8 +48,7 @@ impl ToolExecutor for McpTool {
             let message = "the MCP server of this tool is not connected at the moment; try again later";
             return Err(request.error(Code::ExecutionFailed, message).retryable());
         };
-        let params = CallToolRequestParams::new(self.tool.clone()).with_arguments(arguments);
-        match peer.call_tool_once(params).await {
+        match self.call(&peer, arguments).await {
             Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => {
                 Ok(request.failure(text(&result)))
             }
@@ -51,6 +67,47 @@ impl ToolExecutor for McpTool {
 }
 
 impl McpTool {
+    /// Sends one `tools/call`, with the trace that it belongs to, and tells of it.
+    async fn call(
+        &self,
+        peer: &Peer<RoleClient>,
+        arguments: Map<String, Value>,
+    ) -> Result<CallToolResponse, ServiceError> {
+        let span = Span::start(SpanKind::Client, || {
+            let attributes = vec![
+                KeyValue::new(semconv::MCP_METHOD_NAME, METHOD),
+                KeyValue::new(semconv::GEN_AI_OPERATION_NAME, "execute_tool"),
+                KeyValue::new(semconv::GEN_AI_TOOL_NAME, self.tool.clone()),
+                KeyValue::new(semconv::SERVER_ADDRESS, self.host.clone()),
+            ];
+            (format!("{METHOD} {}", self.tool), attributes)
+        });
+        let mut outcome = Outcome {
+            tool: self,
+            span: &span,
+            started: Instant::now(),
+            // Unless it learns better.
+            error_type: "cancelled",
+        };
+        let answer = span.context().run(async {
+            let mut params = CallToolRequestParams::new(self.tool.clone()).with_arguments(arguments);
+            if let Some((parent, state)) = traceparent() {
+                params.set_traceparent(&parent);
+                if let Some(state) = state {
+                    params.set_tracestate(&state);
+                }
+            }
+            peer.call_tool_once(params).await
+        });
+        let answer = answer.await;
+        outcome.error_type = match &answer {
+            Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => "tool_error",
+            Ok(_) => "",
+            Err(error) => error_type(error),
+        };
+        answer
+    }
+
     fn tool_error(&self, request: &ToolInvokeRequest, error: ServiceError) -> ToolError {
         match error {
             ServiceError::McpError(error) if error.code == ErrorCode::INVALID_PARAMS => {
@@ -66,6 +123,40 @@ impl McpTool {
             }
             other => request.error(Code::ExecutionFailed, other.to_string()),
         }
+    }
+}
+
+/// How a call ends. Dropping it tells of that, also when nobody waits for the answer any more.
+struct Outcome<'a> {
+    tool: &'a McpTool,
+    span: &'a Span,
+    started: Instant,
+    error_type: &'static str,
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        let request = McpRequest {
+            method: METHOD,
+            tool: &self.tool.tool,
+            error_type: self.error_type,
+        };
+        self.tool
+            .metrics
+            .mcp_answered(&self.tool.host, request, self.started.elapsed());
+        if !self.error_type.is_empty() {
+            self.span.fail(self.error_type);
+        }
+    }
+}
+
+/// What kind of error it is when a server gives no result.
+pub(super) fn error_type(error: &ServiceError) -> &'static str {
+    match error {
+        ServiceError::McpError(_) => "mcp_error",
+        ServiceError::Timeout { .. } => "timeout",
+        ServiceError::TransportSend(_) | ServiceError::TransportClosed => "transport",
+        _ => "other",
     }
 }
 

@@ -6,12 +6,15 @@
 mod call;
 mod names;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwapOption;
 use call::McpTool;
 use rand::Rng;
-use reqwest::Client;
+use reqwest::{Client, Url};
 use rmcp::{
     ClientHandler, Peer, RoleClient,
     model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion},
@@ -28,6 +31,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::{
+    Metrics,
+    metrics::McpRequest,
     scope::Scope,
     tools::{ToolRegistration, ToolRegistry},
 };
@@ -56,7 +61,7 @@ impl Connections {
 }
 
 /// Connects to `servers` in the background and registers their tools in `registry` as they come and go.
-pub(crate) fn connect(servers: &[McpServerConfig], registry: &Arc<ToolRegistry>) -> Connections {
+pub(crate) fn connect(servers: &[McpServerConfig], registry: &Arc<ToolRegistry>, metrics: &Metrics) -> Connections {
     let stop = CancellationToken::new();
     let mut links = Vec::with_capacity(servers.len());
     for config in servers {
@@ -67,6 +72,8 @@ pub(crate) fn connect(servers: &[McpServerConfig], registry: &Arc<ToolRegistry>)
             config: config.clone(),
             registry: Arc::clone(registry),
             link,
+            metrics: metrics.clone(),
+            host: host(&config.url),
             offered: Vec::new(),
         };
         tokio::spawn(stop.clone().run_until_cancelled_owned(server.run().instrument(span)));
@@ -106,6 +113,9 @@ struct Server {
     config: McpServerConfig,
     registry: Arc<ToolRegistry>,
     link: Arc<Link>,
+    metrics: Metrics,
+    /// Where the server is, for those who count.
+    host: String,
     offered: Vec<ToolRegistration>,
 }
 
@@ -143,7 +153,19 @@ impl Server {
             .map_err(Box::new)?;
         self.link.peer.store(Some(Arc::new(service.peer().clone())));
         loop {
+            let asked = Instant::now();
             let tools = timeout(LIST_DEADLINE, service.list_all_tools()).await;
+            let error_type = match &tools {
+                Ok(Ok(_)) => "",
+                Ok(Err(error)) => call::error_type(error),
+                Err(_) => "timeout",
+            };
+            let request = McpRequest {
+                method: "tools/list",
+                tool: "",
+                error_type,
+            };
+            self.metrics.mcp_answered(&self.host, request, asked.elapsed());
             self.offer(tools.map_err(|_| ConnectionError::Silent(LIST_DEADLINE))??);
             *failures = 0;
             tokio::select! {
@@ -187,6 +209,8 @@ impl Server {
         let deadline = Duration::from_secs(self.config.tool_timeout_seconds.into());
         let executor = McpTool {
             link: Arc::clone(&self.link),
+            metrics: self.metrics.clone(),
+            host: self.host.clone(),
             tool,
             deadline,
         };
@@ -241,6 +265,13 @@ fn http_client(url: &str) -> Result<Client, reqwest::Error> {
     } else {
         client.build()
     }
+}
+
+/// What is no URL gets no connection either, which is told elsewhere.
+fn host(url: &str) -> String {
+    let url = Url::parse(url).ok();
+    url.and_then(|url| url.host_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 /// `dice` is from 0 to 1.

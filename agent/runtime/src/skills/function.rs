@@ -10,7 +10,7 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use super::{HandoffResult, HandoffType, HookFn, Occasion, PromptFn};
+use super::{HandoffResult, HandoffType, HookFailure, HookFn, Occasion, PromptFn};
 use crate::{
     Context,
     tools::{ToolError, ToolErrorCode, ToolExecutor, ToolInvokeRequest, ToolInvokeResponse},
@@ -136,7 +136,7 @@ pub type Answer = BoxFuture<'static, Result<Output, Failure>>;
 /// `run` as a hook. It names the lifetimes, which closures cannot.
 pub fn hook<F>(run: F) -> HookFn
 where
-    F: for<'a> Fn(Context, Occasion<'a>) -> BoxFuture<'a, Result<(), String>> + Send + Sync + 'static,
+    F: for<'a> Fn(Context, Occasion<'a>) -> BoxFuture<'a, Result<(), HookFailure>> + Send + Sync + 'static,
 {
     Arc::new(run)
 }

@@ -1,7 +1,7 @@
 //! Handoffs: a conversation, or a part of it, goes to another agent, to a person or to a service.
 //!
 //! To the model a handoff is a tool. It differs in what it answers, in the hooks around it, and in that one to a person
-//! ends the turn: what the person says is the client's next message.
+//! ends the turn: what the person says is the client's next message, which becomes the result that the model reads.
 
 use serde::Serialize;
 use serde_json::{Map, Value};

@@ -4,6 +4,8 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use rockbot_llm::chat::Message;
+use rockbot_telemetry::TraceContext;
+use thiserror::Error;
 use tokio::task::JoinHandle;
 use tracing::{Instrument, warn};
 
@@ -61,7 +63,28 @@ pub enum Occasion<'a> {
 }
 
 /// Runs a hook, or says why it could not.
-pub type HookFn = Arc<dyn for<'a> Fn(Context, Occasion<'a>) -> BoxFuture<'a, Result<(), String>> + Send + Sync>;
+pub type HookFn = Arc<dyn for<'a> Fn(Context, Occasion<'a>) -> BoxFuture<'a, Result<(), HookFailure>> + Send + Sync>;
+
+/// Why a hook did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum HookFailure {
+    /// It does not want this to happen.
+    #[error("{0}")]
+    Refused(String),
+    /// It could not do its work.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A hook that had to succeed and did not: what it is about does not happen.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the hook {hook:?}, which has to succeed, did not: {failure}")]
+pub struct Stopped {
+    /// Name of the hook.
+    pub hook: String,
+    /// Why.
+    pub failure: HookFailure,
+}
 
 /// Something that a skill does at one of the moments.
 pub struct Hook {
@@ -75,6 +98,8 @@ pub struct Hook {
     pub priority: i32,
     /// For whose requests it runs.
     pub scope: Scope,
+    /// Whether what it is about fails with it. Otherwise a failure is logged, and the next hook runs.
+    pub must_succeed: bool,
     /// Runs it.
     pub run: HookFn,
 }
@@ -121,7 +146,10 @@ impl Hooks {
     }
 
     /// Runs the hooks for `occasion`, one after the other. One that fails is logged, and the next one runs.
-    pub(crate) async fn run(&self, mut occasion: Occasion<'_>) {
+    ///
+    /// # Errors
+    /// When one that must succeed fails; the others do not run any more.
+    pub(crate) async fn run(&self, mut occasion: Occasion<'_>) -> Result<(), Stopped> {
         for hook in self.present.hooks(occasion.event()) {
             if !hook.scope.admits(&self.context.scope) {
                 continue;
@@ -129,10 +157,16 @@ impl Hooks {
             let ran = AssertUnwindSafe((hook.run)(self.context.clone(), occasion.lend()))
                 .catch_unwind()
                 .await;
-            if let Err(error) = ran.unwrap_or_else(|panic| Err(panic_message(&*panic))) {
-                warn!(skill = hook.skill, hook = hook.name, "a hook failed: {error}");
+            let Err(failure) = ran.unwrap_or_else(|panic| Err(HookFailure::Failed(panic_message(&*panic)))) else {
+                continue;
+            };
+            warn!(skill = hook.skill, hook = hook.name, "a hook failed: {failure}");
+            if hook.must_succeed {
+                let hook = hook.name.clone();
+                return Err(Stopped { hook, failure });
             }
         }
+        Ok(())
     }
 }
 
@@ -157,14 +191,16 @@ impl Finalizer {
         let hooks = self.0.take()?;
         let run = async move {
             let run = hooks.run(Occasion::Finalize);
-            if tokio::time::timeout(FINALIZE_DEADLINE, run).await.is_err() {
-                warn!(
+            match tokio::time::timeout(FINALIZE_DEADLINE, run).await {
+                // There is nothing left that could be stopped.
+                Ok(Ok(()) | Err(_)) => {}
+                Err(_) => warn!(
                     "the hooks that finalise a request took longer than {} s",
                     FINALIZE_DEADLINE.as_secs()
-                );
+                ),
             }
         };
-        Some(tokio::spawn(run.in_current_span()))
+        Some(tokio::spawn(TraceContext::current().run(run).in_current_span()))
     }
 }
 

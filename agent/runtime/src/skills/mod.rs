@@ -16,7 +16,7 @@ use std::{
 use arc_swap::ArcSwap;
 pub use handoff::{HandoffResult, HandoffType};
 pub(crate) use hook::{Finalizer, Hooks};
-pub use hook::{Hook, HookEvent, HookFn, Occasion};
+pub use hook::{Hook, HookEvent, HookFailure, HookFn, Occasion, Stopped};
 pub(crate) use prompt::system_message;
 pub use prompt::{Prompt, PromptFn};
 use thiserror::Error;

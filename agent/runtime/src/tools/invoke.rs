@@ -3,13 +3,14 @@
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use futures::FutureExt;
+use rockbot_telemetry::{KeyValue, Span, SpanKind, captures_content, semconv};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 use tracing::{Instrument, info_span};
 
 use super::{Tool, ToolError, ToolErrorCode, ToolInvokeRequest, ToolInvokeResponse, ToolSet};
 use crate::{
-    Metrics,
+    Metrics, metrics,
     skills::{HandoffResult, HandoffType},
 };
 
@@ -34,6 +35,7 @@ impl Invoker {
     /// # Errors
     /// [`ToolError`] with one of the four codes.
     pub async fn invoke(&self, tools: &ToolSet, request: &ToolInvokeRequest) -> Result<ToolInvokeResponse, ToolError> {
+        let trace = trace(request);
         let span = info_span!("execute_tool", tool = request.tool_name, call = request.tool_call_id);
         let started = Instant::now();
         let result = async {
@@ -43,17 +45,47 @@ impl Invoker {
                 Err(error) => tracing::warn!(code = error.code.as_str(), "the tool gave no answer: {error}"),
             }
             result
-        }
-        .instrument(span)
-        .await;
+        };
+        let result = trace.context().run(result.instrument(span)).await;
         let name = if tools.contains_key(&request.tool_name) {
             &request.tool_name
         } else {
             UNKNOWN
         };
-        self.metrics.tool_invoked(name, status(&result), started.elapsed());
+        let status = status(&result);
+        self.metrics.tool_invoked(name, status, started.elapsed());
+        if captures_content() {
+            trace.record(|| {
+                let result = match &result {
+                    Ok(response) => response.content.clone(),
+                    Err(error) => error.to_content(),
+                };
+                vec![KeyValue::new(semconv::GEN_AI_TOOL_CALL_RESULT, result)]
+            });
+        }
+        if status != "ok" {
+            trace.fail(metrics::error_type(status));
+        }
         result
     }
+}
+
+/// The span of a call, which ends with it.
+fn trace(request: &ToolInvokeRequest) -> Span {
+    Span::start(SpanKind::Internal, || {
+        let mut attributes = vec![
+            KeyValue::new(semconv::GEN_AI_OPERATION_NAME, "execute_tool"),
+            KeyValue::new(semconv::GEN_AI_TOOL_NAME, request.tool_name.clone()),
+            KeyValue::new(semconv::GEN_AI_TOOL_CALL_ID, request.tool_call_id.clone()),
+        ];
+        if captures_content() {
+            attributes.push(KeyValue::new(
+                semconv::GEN_AI_TOOL_CALL_ARGUMENTS,
+                request.arguments.clone(),
+            ));
+        }
+        (format!("execute_tool {}", request.tool_name), attributes)
+    })
 }
 
 async fn attempt(tools: &ToolSet, request: &ToolInvokeRequest) -> Result<ToolInvokeResponse, ToolError> {

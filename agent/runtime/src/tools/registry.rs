@@ -1,6 +1,9 @@
 //! The directory of an agent's tools. Tools come and go at run time; who reads it gets a set that no longer changes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use arc_swap::ArcSwap;
 use jsonschema::Validator;
@@ -25,7 +28,7 @@ pub struct Tool {
     pub registration: ToolRegistration,
     /// What runs it.
     pub executor: Arc<dyn ToolExecutor>,
-    validator: Validator,
+    validator: OnceLock<Result<Validator, String>>,
 }
 
 /// Why a tool was not registered.
@@ -81,6 +84,10 @@ impl ToolRegistry {
             .into_iter()
             .map(|(registration, executor)| Tool::new(registration, executor).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
+        self.insert_all(&added)
+    }
+
+    fn insert_all(&self, added: &[Arc<Tool>]) -> Result<(), RegisterError> {
         let mut result = Ok(());
         self.tools.rcu(|present| {
             let mut tools = ToolSet::clone(present);
@@ -92,6 +99,23 @@ impl ToolRegistry {
             }
         });
         result
+    }
+
+    /// Adds a tool of RockBot itself, whose schema tests have checked: what checks arguments is made with the first call.
+    /// It takes megabytes, which an idle agent does without.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub(crate) fn register_own(
+        &self,
+        registration: ToolRegistration,
+        executor: Arc<dyn ToolExecutor>,
+    ) -> Result<(), RegisterError> {
+        self.insert_all(&[Arc::new(Tool {
+            registration,
+            executor,
+            validator: OnceLock::new(),
+        })])
     }
 
     /// Removes a tool, if there is one. Calls that run are not disturbed.
@@ -131,27 +155,28 @@ fn insert(tools: &mut ToolSet, tool: &Arc<Tool>) -> Result<(), RegisterError> {
 
 impl Tool {
     fn new(registration: ToolRegistration, executor: Arc<dyn ToolExecutor>) -> Result<Self, RegisterError> {
-        let validator =
-            jsonschema::validator_for(&registration.parameters_schema).map_err(|error| RegisterError::Schema {
-                name: registration.name.clone(),
-                reason: error.to_string(),
-            })?;
+        let validator = compile(&registration.parameters_schema).map_err(|reason| RegisterError::Schema {
+            name: registration.name.clone(),
+            reason,
+        })?;
         Ok(Self {
             registration,
             executor,
-            validator,
+            validator: OnceLock::from(Ok(validator)),
         })
     }
 
     /// What is wrong with `arguments`, the first few complaints; `None` when they are valid.
     pub(super) fn complaint(&self, arguments: &Value) -> Option<String> {
         const SHOWN: usize = 3;
-        let complaints: Vec<_> = self
+        let validator = match self
             .validator
-            .iter_errors(arguments)
-            .take(SHOWN)
-            .map(complaint)
-            .collect();
+            .get_or_init(|| compile(&self.registration.parameters_schema))
+        {
+            Ok(validator) => validator,
+            Err(reason) => return Some(reason.clone()),
+        };
+        let complaints: Vec<_> = validator.iter_errors(arguments).take(SHOWN).map(complaint).collect();
         (!complaints.is_empty()).then(|| complaints.join("; "))
     }
 
@@ -170,6 +195,10 @@ impl Tool {
         } = &self.registration;
         chat::Tool::function(name, description, parameters_schema.clone())
     }
+}
+
+fn compile(schema: &Value) -> Result<Validator, String> {
+    jsonschema::validator_for(schema).map_err(|error| error.to_string())
 }
 
 fn complaint(error: jsonschema::ValidationError<'_>) -> String {

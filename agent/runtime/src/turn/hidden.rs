@@ -2,18 +2,30 @@
 //!
 //! A turn that ends with calls for the client may have run tools of the agent before or beside them. The client's next
 //! request carries its own calls and their results only; without the rest the model would have forgotten what it knew.
+//!
+//! A turn that ends with a question to a human is the same: the client has seen the question alone, and its next message
+//! is what the human answers. In what the model sees, it is the result of the handoff.
 
 use std::{collections::HashSet, sync::Arc};
 
-use rockbot_llm::chat::{Message, ToolCall};
+use rockbot_llm::chat::{Content, Message, ToolCall};
+use serde_json::Value;
 
-/// The messages of a turn that ended with calls for the client.
+use super::Trail;
+
+/// Field of a message by which a client learns that the turn waits for a human. A client that keeps it in the message
+/// makes sure that the turn is recognised.
+pub const HANDOFF: &str = "handoff";
+
+/// The messages of a turn that goes on with the client's next request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hidden {
     /// Identities of the calls that the client sees; its next request carries them.
     pub call_ids: Vec<String>,
     /// All messages of the turn: they stand in for the one that the client has seen.
     pub messages: Arc<[Message]>,
+    /// Identities of the handoffs whose result is what a human answers.
+    pub awaited: Vec<String>,
 }
 
 impl Hidden {
@@ -29,18 +41,95 @@ impl Hidden {
         (messages.len() > 1).then(|| Self {
             call_ids,
             messages: messages.into(),
+            awaited: Vec::new(),
         })
+    }
+
+    /// Name of the handoff that asks the human.
+    pub fn asks(&self) -> Option<&str> {
+        let first = self.awaited.first()?;
+        let mut calls = self.messages.iter().flat_map(Message::calls);
+        let asks = calls.find(|call| call.id == *first)?;
+        Some(&asks.function.name)
+    }
+
+    /// The messages, with what the human has answered.
+    fn answered(&self, answer: &Message) -> Vec<Message> {
+        let mut messages = self.messages.to_vec();
+        for message in &mut messages {
+            if message
+                .tool_call_id
+                .as_ref()
+                .is_some_and(|id| self.awaited.contains(id))
+            {
+                message.content = Some(Content::Text(result(&message.plain_text(), answer)));
+            }
+        }
+        if has_more_than_text(answer) {
+            messages.push(answer.clone());
+        }
+        messages
     }
 }
 
-/// Puts hidden messages back into a conversation. `find` looks up the messages of a turn by the identity of a call.
-pub fn restore(messages: Vec<Message>, find: impl Fn(&str) -> Option<Arc<[Message]>>) -> Vec<Message> {
+/// The result of a handoff, whose words so far are the question, with those of the human instead.
+fn result(asked: &str, answer: &Message) -> String {
+    let answer = answer.plain_text();
+    match serde_json::from_str(asked) {
+        Ok(Value::Object(mut result)) => {
+            result.insert("result".to_owned(), answer.into());
+            Value::Object(result).to_string()
+        }
+        _ => answer,
+    }
+}
+
+/// Results of tools are texts: what else a human sends stays a message of its own.
+fn has_more_than_text(message: &Message) -> bool {
+    match &message.content {
+        Some(Content::Parts(parts)) => parts.iter().any(|part| part["type"] != "text"),
+        Some(Content::Text(_)) | None => false,
+    }
+}
+
+/// Puts hidden messages back into a conversation. `find` looks up a turn by one of its keys: the identity of a call, the
+/// identity of a handoff, or what `trail` says of the conversation up to its answer. A turn that is not found leaves the
+/// conversation as the client has it.
+pub fn restore(
+    messages: Vec<Message>,
+    trail: &mut Option<Trail>,
+    find: impl Fn(&str) -> Option<Arc<Hidden>>,
+) -> Vec<Message> {
     let mut restored = Vec::with_capacity(messages.len());
-    for message in messages {
-        match message.calls().iter().find_map(|call| find(&call.id)) {
-            Some(hidden) => restored.extend(hidden.iter().cloned()),
+    let mut messages = messages.into_iter().peekable();
+    while let Some(mut message) = messages.next() {
+        follow(trail, &message);
+        if message.role != "assistant" {
+            restored.push(message);
+            continue;
+        }
+        // No provider knows the field, and some refuse what they do not know.
+        let handoff = message.extra.shift_remove(HANDOFF);
+        let by_call = || message.calls().iter().find_map(|call| find(&call.id));
+        let by_handoff = || find(handoff.as_ref()?["id"].as_str()?);
+        let by_trail = || find(&trail.as_ref()?.key());
+        match by_call().or_else(by_handoff).or_else(by_trail) {
             None => restored.push(message),
+            Some(hidden) if hidden.awaited.is_empty() => restored.extend(hidden.messages.iter().cloned()),
+            Some(hidden) => match messages.next_if(|next| next.role == "user") {
+                Some(answer) => {
+                    follow(trail, &answer);
+                    restored.extend(hidden.answered(&answer));
+                }
+                None => restored.push(message),
+            },
         }
     }
     restored
+}
+
+fn follow(trail: &mut Option<Trail>, message: &Message) {
+    if let Some(trail) = trail {
+        trail.add(message);
+    }
 }

@@ -10,11 +10,12 @@
 mod failures;
 mod hidden;
 mod reply;
+mod trail;
 
 use std::collections::HashSet;
 
 use failures::Failures;
-pub use hidden::{Hidden, restore};
+pub use hidden::{HANDOFF, Hidden, restore};
 use reply::Reply;
 use rockbot_llm::{
     Event, ToolCallDelta,
@@ -22,6 +23,12 @@ use rockbot_llm::{
 };
 use serde_json::{Map, Value};
 use thiserror::Error;
+pub use trail::Trail;
+
+/// Messages of a conversation: more than any model can read.
+const MAX_MESSAGES: usize = 4096;
+/// Tools that a client may bring, as many as OpenAI accepts.
+const MAX_TOOLS: usize = 128;
 
 /// What an agent adds to every request.
 pub struct Setup {
@@ -226,19 +233,19 @@ impl Turn {
     /// The agent's own tools have answered, in the order of their calls.
     pub fn on_results(&mut self, outcomes: Vec<Outcome>) -> Step {
         self.failures.learn(&outcomes);
-        let mut last_words = None;
+        let (mut awaited, mut last_words) = (Vec::new(), Vec::new());
         for outcome in outcomes {
+            if let Some(words) = outcome.last_words {
+                awaited.extend(outcome.message.tool_call_id.clone());
+                last_words.push(words);
+            }
             self.request.messages.push(outcome.message);
-            last_words = last_words.or(outcome.last_words);
         }
         if self.shown_calls > 0 {
             return Step::Finish(self.hand_over());
         }
-        if let Some(words) = last_words {
-            return Step::Finish(Finish {
-                remark: Some(format!("{}{words}", self.paragraph())),
-                ..answered("stop".to_owned())
-            });
+        if !awaited.is_empty() {
+            return Step::Finish(self.ask(awaited, &last_words));
         }
         // A tool that the client forced is forced once: otherwise the model could never answer.
         let forced = |choice: &Value| choice == "required" || choice["type"] == "function";
@@ -308,6 +315,19 @@ impl Turn {
         }
     }
 
+    /// A human goes on: the question is what the client sees of this turn.
+    fn ask(&self, awaited: Vec<String>, words: &[String]) -> Finish {
+        Finish {
+            remark: Some(format!("{}{}", self.paragraph(), words.join("\n\n"))),
+            hidden: Some(Hidden {
+                call_ids: Vec::new(),
+                messages: self.request.messages[self.begin..].into(),
+                awaited,
+            }),
+            ..answered("stop".to_owned())
+        }
+    }
+
     /// What comes between the text that the client has seen and a remark of the agent.
     fn paragraph(&self) -> &'static str {
         if self.text == Text::Nothing { "" } else { "\n\n" }
@@ -337,6 +357,13 @@ fn check(request: &ChatRequest, own: &[Tool]) -> Result<(), InvalidRequest> {
     };
     if request.messages.is_empty() {
         return invalid("messages".to_owned(), "must have at least one message");
+    }
+    if request.messages.len() > MAX_MESSAGES {
+        let message = format!("at most {MAX_MESSAGES} are accepted; leave out or sum up the oldest");
+        return invalid("messages".to_owned(), &message);
+    }
+    if request.tools.as_ref().is_some_and(|tools| tools.len() > MAX_TOOLS) {
+        return invalid("tools".to_owned(), &format!("at most {MAX_TOOLS} are accepted"));
     }
     if request.n.is_some_and(|n| n != 1) {
         return invalid("n".to_owned(), "an agent gives one answer; leave it out or set it to 1");

@@ -1,5 +1,7 @@
 //! Tests of the turn: each is a conversation in a few lines, without a model and without tools.
 
+use std::sync::Arc;
+
 use rockbot_llm::{
     Event, REASONING_DETAILS, ToolCallDelta,
     chat::{ChatRequest, Message, Tool, ToolCall},
@@ -204,9 +206,9 @@ fn s8_a_mixed_round_loses_no_result() {
             .call_ids
             .iter()
             .any(|known| known == id)
-            .then(|| hidden.messages.clone())
+            .then(|| Arc::new(hidden.clone()))
     };
-    let restored = restore(follow_up, find);
+    let restored = restore(follow_up, &mut None, find);
     let contents: Vec<_> = restored.iter().map(Message::plain_text).collect();
     assert_eq!(contents, ["question", "First", "one", "", "two", "open"]);
     let answered: Vec<_> = restored
@@ -301,7 +303,11 @@ fn d4_a_handoff_to_a_human_ends_the_turn_with_its_words() {
     let expected = Finish {
         reason: "stop".into(),
         remark: Some("\n\nTicket 7.".into()),
-        hidden: None,
+        hidden: Some(Hidden {
+            call_ids: vec![],
+            messages: turn.request().messages[1..].into(),
+            awaited: vec!["a".into()],
+        }),
     };
     assert_eq!(step, Step::Finish(expected));
 }

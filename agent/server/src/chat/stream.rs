@@ -2,24 +2,13 @@
 //!
 //! The first chunk says who speaks, all chunks share id, time and model, `[DONE]` ends the stream, also after an error.
 
-use std::{convert::Infallible, time::Duration};
-
-use axum::{
-    http::HeaderName,
-    response::{
-        IntoResponse, Response, Sse,
-        sse::{Event, KeepAlive},
-    },
-};
+use axum::response::{Response, sse::Event};
 use futures::{Stream, StreamExt, stream};
 use rockbot_agent::{TurnError, TurnEvent, turn::Delta};
 use rockbot_llm::Usage;
 
 use super::wire::{Chunk, ChunkChoice, ChunkDelta, Head, ToolEvent};
-use crate::{error::ApiError, record::Record};
-
-/// How often a comment keeps a silent connection alive, while tools run or a model thinks.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+use crate::{error::ApiError, record::Record, sse};
 
 /// What the client asks for besides the answer.
 #[derive(Clone, Copy, Debug)]
@@ -37,12 +26,7 @@ pub(super) async fn answer(
     options: Options,
     mut record: Record,
 ) -> Result<Response, ApiError> {
-    let mut turn = Box::pin(turn);
-    match turn.next().await {
-        Some(Ok(TurnEvent::Started)) => {}
-        Some(Err(error)) => return Err(error.into()).inspect_err(|error: &ApiError| record.fail(error.status)),
-        Some(Ok(_)) | None => return Err(ApiError::internal()).inspect_err(|error| record.fail(error.status)),
-    }
+    let turn = sse::begin(turn, &mut record).await?;
     let mut writer = Writer { head, options, record };
     let role = ChunkDelta {
         role: Some("assistant"),
@@ -61,11 +45,7 @@ pub(super) async fn answer(
             };
             stream::iter(events.into_iter().flatten())
         });
-    let events = stream::iter([first]).chain(rest).map(Ok::<_, Infallible>);
-    let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    // Reverse proxies must pass each event on at once.
-    let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
-    Ok((unbuffered, sse).into_response())
+    Ok(sse::response(stream::iter([first]).chain(rest)))
 }
 
 /// Writes the events of one answer.

@@ -455,5 +455,7 @@ async fn a_server_that_drains_finishes_what_runs() {
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     assert_eq!(site.get_text("/ready").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(text(&chunks(&events(response).await)), "one two three four five");
+    let too_late = site.get("/live");
     site.serving.await.unwrap().unwrap();
+    assert!(too_late.send().await.unwrap_err().is_connect());
 }

@@ -118,6 +118,42 @@ async fn s7_s11_wrong_paths_methods_and_bodies() {
 }
 
 #[tokio::test]
+async fn s11_a_request_too_large_is_told_what_is_too_much() {
+    let site = Site::scripted([Step::say("fine"), Step::say("fine")]).await;
+    let message = |_| json!({ "role": "user", "content": "x" });
+    let tool = |n| json!({ "type": "function", "function": { "name": format!("t{n}") } });
+    let messages = |n: usize| json!({ "messages": (0..n).map(message).collect::<Vec<_>>() });
+    let tools = |n: usize| json!({ "messages": [message(0)], "tools": (0..n).map(tool).collect::<Vec<_>>() });
+    assert_eq!(site.ask(messages(4096)).await.0, StatusCode::OK);
+    assert_eq!(site.ask(tools(128)).await.0, StatusCode::OK);
+    for (body, param) in [(messages(4097), "messages"), (tools(129), "tools")] {
+        let (status, answer) = site.ask(body).await;
+        assert_eq!(
+            (status, &answer["error"]["param"]),
+            (StatusCode::BAD_REQUEST, &json!(param))
+        );
+        is_error(&answer, "invalid_value");
+    }
+    let many = format!(r#"{{"messages":[],"x":[{}0]}}"#, "0,".repeat(1 << 20));
+    let request = site.post("/a/chat/completions", &Value::Null).body(many);
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    is_error(&response.json().await.unwrap(), "body_too_large");
+    for (name, value) in [
+        ("x-long".to_owned(), "x".repeat(40 << 10)),
+        ("x-many".to_owned(), String::new()),
+    ] {
+        let mut request = site.post("/a/chat/completions", &user("x")).header(&name, value);
+        for n in 0..if name == "x-many" { 80 } else { 0 } {
+            request = request.header(format!("x-{n}"), "y");
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 431, "{name}");
+        is_error(&response.json().await.unwrap(), "headers_too_large");
+    }
+}
+
+#[tokio::test]
 async fn s11_a_model_that_refuses_is_an_error_with_a_fitting_status() {
     let refuse =
         |status, code: &str| Step::refuse(status, json!({ "error": { "message": "said", "code": code } }), None);
@@ -256,7 +292,7 @@ async fn no_key_and_no_address_ever_reach_a_client() {
 async fn a_silent_model_and_an_endless_request_end_in_time() {
     let site = Site::start().await;
     let url = site.model.script(
-        "slow",
+        "late",
         [
             Step {
                 delay_ms: 60_000,

@@ -7,8 +7,15 @@
 )]
 
 mod answers;
+mod budget;
+mod dynamic;
 mod errors;
+mod handoffs;
+mod hooks;
+mod humans;
 mod isolation;
 mod mcp;
+mod metrics;
+mod responses;
 mod site;
 mod tools;

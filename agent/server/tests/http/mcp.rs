@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::site::{PATIENCE, Site, agent, user};
 
-/// Tools that say their name and arguments; `fail` fails and `slow` takes for ever.
+/// Tools that say their name and arguments; `fail` fails, `slow` takes for ever, and `trace` says in which trace it is.
 #[derive(Clone)]
 struct Tools(&'static [&'static str]);
 
@@ -41,13 +41,18 @@ impl ServerHandler for Tools {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arguments = Value::from(request.arguments.unwrap_or_default());
         let said = vec![ContentBlock::text(format!("{} {arguments}", request.name))];
         Ok(CallToolResponse::Complete(match &*request.name {
             "fail" => CallToolResult::error(said),
             "slow" => std::future::pending().await,
+            "trace" => {
+                let meta = &context.meta;
+                let values = [meta.get_traceparent(), meta.get_tracestate()];
+                CallToolResult::success(vec![ContentBlock::text(json!(values).to_string())])
+            }
             _ => CallToolResult::success(said),
         }))
     }
@@ -143,4 +148,37 @@ async fn t5_tools_of_a_server_come_and_go_with_it() {
     let _server = serve(address, &["say", "late"]).await;
     offers(&site, &["late", "say"]).await;
     assert_eq!(call(&site, "late").await, r#"late {"x":1}"#);
+}
+
+#[tokio::test]
+async fn s13_a_server_is_told_the_trace_and_its_answers_are_timed() {
+    let address = free_address().await;
+    let _server = serve(address, &["fail", "trace"]).await;
+    let site = Site::start().await;
+    let mut config = agent("a", &site.model.base_url("mcp"));
+    let url = format!("http://{address}/mcp");
+    config["tools"] = json!({ "mcp": [{ "name": "world", "url": url, "toolTimeoutSeconds": 5 }] });
+    site.set(vec![config]);
+    offers(&site, &["fail", "trace"]).await;
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let asked = site
+        .post("/a/chat/completions", &user("CALL world__trace {}"))
+        .header("traceparent", parent)
+        .header("tracestate", "vendor=a");
+    let answer: Value = asked.send().await.unwrap().json().await.unwrap();
+    let told = answer["choices"][0]["message"]["content"].as_str().unwrap();
+    assert_eq!(told, json!([parent, "vendor=a"]).to_string());
+    assert_eq!(call(&site, "trace").await, "[null,null]", "no trace, no word of one");
+    call(&site, "fail").await;
+    for (method, tool, error, count) in [
+        ("tools/call", "trace", "", 2),
+        ("tools/call", "fail", "tool_error", 1),
+        ("tools/list", "", "", 1),
+    ] {
+        site.metric(&format!(
+            "mcp_client_operation_duration_seconds_count{{mcp_method_name=\"{method}\",gen_ai_tool_name=\"{tool}\",\
+             server_address=\"127.0.0.1\",error_type=\"{error}\"}} {count}"
+        ))
+        .await;
+    }
 }

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
-use rockbot_agent::skills::Skill;
+use rockbot_agent::{Environment, skills::Skill};
 use rockbot_agent_config::AgentConfig;
-use rockbot_agent_server::{Drain, Server, serve};
+use rockbot_agent_server::{Drain, Loopback, Server, serve};
 use rockbot_fakes::{FakeModel, Step};
 use rockbot_scripts_api::{OutputChunk, OutputFile, ScriptError, ScriptRequest, ScriptResult, ScriptRunner};
 use serde_json::{Value, json};
@@ -81,9 +81,15 @@ impl Site {
         let scripts = Echo {
             meeting: Barrier::new(3),
         };
-        let server = Server::with_skills(Some(Arc::new(scripts)), skills);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let base = format!("http://{address}");
+        let server = Server::within(Environment {
+            scripts: Some(Arc::new(scripts)),
+            directory: Some(Arc::new(Loopback::of(address))),
+            skills,
+            ..Environment::default()
+        });
         let shutdown = CancellationToken::new();
         let drain = Drain {
             linger: Duration::from_millis(300),
@@ -144,6 +150,11 @@ impl Site {
             status,
             serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path}: {text}")),
         )
+    }
+
+    pub(crate) async fn delete_json(&self, path: &str) -> (StatusCode, Value) {
+        let response = self.http.delete(format!("{}{path}", self.base)).send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
     }
 
     /// Asks the agent `a`.

@@ -8,9 +8,7 @@ use kube::{
     runtime::{controller::Action, reflector::ObjectRef},
 };
 use rockbot_crds::{Agent, McpServer};
-use rockbot_operator_plan::{
-    Outcome, ResolvedServers, ValidAgent, agent_objects, agent_status, resolve, validate_agent,
-};
+use rockbot_operator_plan::{Outcome, References, ValidAgent, agent_objects, agent_status, resolve, validate_agent};
 
 use super::{ReconcileError, next};
 use crate::{
@@ -23,33 +21,36 @@ pub(super) async fn reconcile(agent: Arc<Agent>, context: Arc<Context>) -> Resul
     if agent.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let (outcome, servers) = match validate_agent(&agent) {
+    let (outcome, named) = match validate_agent(&agent) {
         Ok(valid) => {
-            let servers = look_up(&context, &valid);
-            let objects = agent_objects(&valid, &servers, &context.shared.settings);
-            (apply(&context.shared, &agent.metadata, objects).await?, servers)
+            let named = look_up(&context, &valid);
+            let objects = agent_objects(&valid, &named, &context.shared.settings);
+            (apply(&context.shared, &agent.metadata, objects).await?, named)
         }
-        Err(invalid) => (Outcome::Invalid(invalid), ResolvedServers::default()),
+        Err(invalid) => (Outcome::Invalid(invalid), References::default()),
     };
     let before = agent.status.as_ref();
-    let after = agent_status(&agent, &outcome, &servers, &now());
+    let after = agent_status(&agent, &outcome, &named, &now());
     write_status(&context, &*agent, before, &after).await?;
     let reported = before.map(|status| status.conditions.as_slice()).unwrap_or_default();
     tell(&context, &*agent, reported, &after.conditions).await;
     next(&outcome, None)
 }
 
-/// The MCP servers that an agent names, as the watch has them.
-fn look_up(context: &Context, agent: &ValidAgent) -> ResolvedServers {
+/// What an agent names, as the watches have it.
+fn look_up(context: &Context, agent: &ValidAgent) -> References {
     let key = |name: &str| ObjectRef::<McpServer>::new(name).within(&agent.owner.namespace);
     let found: Vec<_> = agent
         .mcp_servers
         .iter()
         .filter_map(|(name, _)| context.shared.stores.mcp_servers.get(&key(name)))
         .collect();
-    resolve(agent, |name| {
-        found.iter().find(|server| server.name_any() == name).map(AsRef::as_ref)
-    })
+    let server = |name: &str| found.iter().find(|server| server.name_any() == name).map(AsRef::as_ref);
+    let has_agent = |name: &str| {
+        let key = ObjectRef::<Agent>::new(name).within(&agent.owner.namespace);
+        context.shared.stores.agents.get(&key).is_some()
+    };
+    resolve(agent, server, has_agent)
 }
 
 /// The time for conditions, in whole seconds, as Kubernetes writes it.

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{
-        ConfigMap, ConfigMapVolumeSource, Container, EnvVar, HTTPGetAction, KeyToPath, PodSpec, Probe,
-        ProjectedVolumeSource, SecretVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount,
-        VolumeProjection,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{
+            ConfigMap, ConfigMapVolumeSource, Container, EnvVar, HTTPGetAction, KeyToPath, PersistentVolumeClaim,
+            PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, PodSpec, Probe, ProjectedVolumeSource,
+            SecretVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+            VolumeResourceRequirements,
+        },
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
@@ -16,13 +20,13 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Objects, Parent,
-    config::{KeyOf, agent_config},
-    network, pods,
+    config::{KeyOf, agent_config, keys},
+    network, pods, telemetry,
 };
 use crate::{
-    inputs::{ResolvedServers, Settings},
+    inputs::{References, Settings},
     labels::{CONFIG_HASH, Component},
-    valid::ValidAgent,
+    valid::{Storage, ValidAgent},
 };
 
 /// Port that the agent's server listens on.
@@ -30,6 +34,7 @@ pub(super) const PORT: i32 = 8080;
 const CONFIG_DIR: &str = "/etc/rockbot";
 const TOKEN_DIR: &str = "/var/run/rockbot/tokens";
 const SECRETS_DIR: &str = "/var/run/rockbot/secrets";
+const DATA_DIR: &str = "/var/lib/rockbot";
 const API_KEY: &str = "api-key";
 const OPERATOR: &str = "operator";
 const SCRIPTS_MANAGER: &str = "scripts-manager";
@@ -37,26 +42,22 @@ const SCRIPTS_MANAGER: &str = "scripts-manager";
 const SHUTDOWN_SECONDS: i64 = 10;
 
 /// The children of an Agent.
-pub fn agent_objects(agent: &ValidAgent, servers: &ResolvedServers, settings: &Settings) -> Objects {
+pub fn agent_objects(agent: &ValidAgent, named: &References, settings: &Settings) -> Objects {
     let parent = Parent {
         component: Component::Agent,
         owner: &agent.owner,
     };
-    let config = config_text(agent, servers);
+    let config = config_text(agent, named);
     let (type_, port, annotations) = &agent.service;
     let mut service = parent.service(service_type(*type_), *port, PORT);
     service.metadata.annotations = (!annotations.is_empty()).then(|| annotations.clone());
     let hash = BTreeMap::from([(CONFIG_HASH.to_owned(), short_hash(&config))]);
     Objects {
         service_account: Some(parent.service_account()),
-        network_policy: Some(network::agent_policy(parent, agent, servers, settings)),
+        network_policy: Some(network::agent_policy(parent, agent, named, settings)),
         service: Some(service),
-        deployment: Some(pods::deployment(
-            parent,
-            agent.replicas,
-            Some(hash),
-            pod(parent, agent, settings),
-        )),
+        deployment: Some(deployment(parent, agent, hash, settings)),
+        volume_claim: volume_claim(parent, &agent.storage),
         config_map: Some(ConfigMap {
             metadata: parent.metadata(),
             data: Some(BTreeMap::from([(FILE_NAME.to_owned(), config)])),
@@ -65,9 +66,52 @@ pub fn agent_objects(agent: &ValidAgent, servers: &ResolvedServers, settings: &S
     }
 }
 
-fn config_text(agent: &ValidAgent, servers: &ResolvedServers) -> String {
+fn deployment(
+    parent: Parent<'_>,
+    agent: &ValidAgent,
+    annotations: BTreeMap<String, String>,
+    settings: &Settings,
+) -> Deployment {
+    let pod = pod(parent, agent, settings);
+    let deployment = pods::deployment(parent, agent.replicas, Some(annotations), pod);
+    match &agent.storage {
+        Storage::Volume { .. } => pods::one_at_a_time(deployment),
+        Storage::Ephemeral | Storage::Postgres { .. } => deployment,
+    }
+}
+
+fn volume_claim(parent: Parent<'_>, storage: &Storage) -> Option<PersistentVolumeClaim> {
+    let Storage::Volume {
+        size,
+        storage_class_name,
+    } = storage
+    else {
+        return None;
+    };
+    let spec = PersistentVolumeClaimSpec {
+        access_modes: Some(vec!["ReadWriteOnce".into()]),
+        resources: Some(VolumeResourceRequirements {
+            requests: Some(BTreeMap::from([("storage".to_owned(), size.clone())])),
+            limits: None,
+        }),
+        storage_class_name: storage_class_name.clone(),
+        ..PersistentVolumeClaimSpec::default()
+    };
+    Some(PersistentVolumeClaim {
+        metadata: parent.metadata(),
+        spec: Some(spec),
+        ..PersistentVolumeClaim::default()
+    })
+}
+
+fn config_text(agent: &ValidAgent, named: &References) -> String {
     // Serialising plain data to a string has no way to fail; an empty file would be refused by the agent at once.
-    let config = agent_config(agent, servers, |of, _| format!("{}/{API_KEY}", key_dir(of)).into());
+    let config = agent_config(
+        agent,
+        named,
+        |of, _| format!("{}/{API_KEY}", key_dir(of)).into(),
+        DATA_DIR.into(),
+    );
     serde_json::to_string_pretty(&config).unwrap_or_default()
 }
 
@@ -128,6 +172,9 @@ fn environment(agent: &ValidAgent, settings: &Settings) -> Vec<EnvVar> {
     let mut environment = vec![
         variable("ROCKBOT_CONFIG", format!("{CONFIG_DIR}/{FILE_NAME}")),
         variable("ROCKBOT_LISTEN", format!("0.0.0.0:{PORT}")),
+        variable("ROCKBOT_NAMESPACE", agent.owner.namespace.clone()),
+        variable("ROCKBOT_OPERATOR_URL", settings.operator_url.clone()),
+        variable("ROCKBOT_OPERATOR_TOKEN_FILE", format!("{TOKEN_DIR}/{OPERATOR}")),
     ];
     if agent.scripts.is_some() {
         environment.extend([
@@ -138,6 +185,8 @@ fn environment(agent: &ValidAgent, settings: &Settings) -> Vec<EnvVar> {
             ),
         ]);
     }
+    let telemetry = settings.telemetry.iter();
+    environment.extend(telemetry.flat_map(|telemetry| telemetry::variables(&agent.owner, telemetry)));
     environment
 }
 
@@ -166,13 +215,28 @@ fn volumes(parent: Parent<'_>, agent: &ValidAgent) -> Vec<(VolumeMount, Volume)>
         mounted("config", CONFIG_DIR, config),
         mounted("tokens", TOKEN_DIR, tokens(agent.scripts.is_some())),
     ];
-    for (position, model) in agent.models().enumerate() {
-        let key = model.api_key.as_ref();
-        volumes.extend(key.map(|key| key_volume(KeyOf::Model(position), key)));
+    volumes.extend(keys(agent).into_iter().map(|(of, key)| key_volume(of, key)));
+    if let Storage::Volume { .. } = &agent.storage {
+        volumes.push(data_volume(parent));
     }
-    let callers = agent.access.api_keys.iter();
-    volumes.extend(callers.map(|key| key_volume(KeyOf::Caller(&key.name), &key.secret_key_ref)));
     volumes
+}
+
+fn data_volume(parent: Parent<'_>) -> (VolumeMount, Volume) {
+    let claim = PersistentVolumeClaimVolumeSource {
+        claim_name: parent.child_name(),
+        read_only: None,
+    };
+    let volume = Volume {
+        persistent_volume_claim: Some(claim),
+        ..Volume::default()
+    };
+    let (mount, volume) = mounted("data", DATA_DIR, volume);
+    let writable = VolumeMount {
+        read_only: None,
+        ..mount
+    };
+    (writable, volume)
 }
 
 fn key_volume(of: KeyOf<'_>, SecretKeyRef { name, key }: &SecretKeyRef) -> (VolumeMount, Volume) {
@@ -196,7 +260,11 @@ fn key_name(of: KeyOf<'_>) -> String {
     match of {
         KeyOf::Model(0) => "model".into(),
         KeyOf::Model(position) => format!("fallback-{position}"),
+        KeyOf::Database => "database".into(),
         KeyOf::Caller(name) => format!("caller-{name}"),
+        KeyOf::Hook(name) => format!("hook-{name}"),
+        KeyOf::Handoff(name) => format!("handoff-{name}"),
+        KeyOf::HandoffSigning(name) => format!("signing-{name}"),
     }
 }
 

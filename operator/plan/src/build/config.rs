@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 
 use rockbot_agent_config::{
-    AccessConfig, AccessKey, AgentConfig, Limits, McpServerConfig, ModelConfig, Provider, ScriptsConfig, ToolsConfig,
+    AccessConfig, AccessKey, AgentConfig, Limits, McpServerConfig, ModelConfig, Provider, ScriptsConfig, StorageConfig,
+    ToolsConfig,
 };
 use rockbot_crds::{
     access::{self, AnonymousScope},
     model::{self, SecretKeyRef},
 };
 
+use super::skills;
 use crate::{
-    inputs::{ResolvedServers, Server},
-    valid::{Model, Sampling, ValidAgent},
+    inputs::{References, Server},
+    valid::{Model, Sampling, Storage, ValidAgent},
 };
 
 /// Whose key a file holds.
@@ -20,15 +22,41 @@ use crate::{
 pub enum KeyOf<'a> {
     /// A model's, by its position in [`ValidAgent::models`].
     Model(usize),
+    /// The URL of its database.
+    Database,
     /// That of those who ask the agent, by the name that the agent gives it.
     Caller(&'a str),
+    /// The one that signs calls of a hook.
+    Hook(&'a str),
+    /// The one that is sent with a handoff.
+    Handoff(&'a str),
+    /// The one that signs requests of a handoff.
+    HandoffSigning(&'a str),
 }
 
-/// The configuration of an agent. `key_file` says where a key is.
+/// Every key that an agent needs, and where it is.
+pub fn keys(agent: &ValidAgent) -> Vec<(KeyOf<'_>, &SecretKeyRef)> {
+    let models = agent.models().enumerate();
+    let models = models.filter_map(|(position, model)| Some((KeyOf::Model(position), model.api_key.as_ref()?)));
+    let callers = agent.access.api_keys.iter();
+    let callers = callers.map(|key| (KeyOf::Caller(&key.name), &key.secret_key_ref));
+    let database = match &agent.storage {
+        Storage::Postgres { url, .. } => Some((KeyOf::Database, url)),
+        Storage::Ephemeral | Storage::Volume { .. } => None,
+    };
+    models
+        .chain(database)
+        .chain(callers)
+        .chain(skills::keys(&agent.skills))
+        .collect()
+}
+
+/// The configuration of an agent. `key_file` says where a key is, `volume` where its volume is if it has one.
 pub fn agent_config(
     agent: &ValidAgent,
-    servers: &ResolvedServers,
+    named: &References,
     key_file: impl Fn(KeyOf<'_>, &SecretKeyRef) -> PathBuf,
+    volume: PathBuf,
 ) -> AgentConfig {
     let config = |position, model: &Model| {
         one_model(
@@ -51,8 +79,11 @@ pub fn agent_config(
                 timeout_seconds: scripts.timeout_seconds,
                 packages: scripts.packages.clone(),
             }),
-            mcp: servers.found().map(server).collect(),
+            mcp: named.found().map(server).collect(),
         },
+        prompts: skills::prompts(&agent.skills),
+        hooks: skills::hooks(&agent.skills, &key_file),
+        handoffs: skills::handoffs(&agent.skills, &key_file),
         access: AccessConfig {
             anonymous: agent.access.anonymous_scope == AnonymousScope::All,
             api_keys: agent
@@ -66,6 +97,26 @@ pub fn agent_config(
             max_tool_rounds: agent.max_tool_rounds,
             request_timeout_seconds: agent.request_timeout_seconds,
             max_concurrent_requests: agent.max_concurrent_requests,
+            daily_tokens: agent.daily_tokens,
+        },
+        time_zone: agent.time_zone.clone(),
+        storage: storage(agent, key_file, volume),
+    }
+}
+
+fn storage(
+    agent: &ValidAgent,
+    key_file: impl Fn(KeyOf<'_>, &SecretKeyRef) -> PathBuf,
+    volume: PathBuf,
+) -> StorageConfig {
+    match &agent.storage {
+        Storage::Ephemeral => StorageConfig::Ephemeral,
+        Storage::Volume { .. } => StorageConfig::Volume { directory: volume },
+        Storage::Postgres { url, host, port, .. } => StorageConfig::Postgres {
+            url_file: key_file(KeyOf::Database, url),
+            host: host.clone(),
+            port: *port,
+            owner: format!("{}/{}", agent.owner.namespace, agent.owner.name),
         },
     }
 }

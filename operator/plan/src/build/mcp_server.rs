@@ -60,6 +60,7 @@ pub fn mcp_server_objects(server: &ValidMcpServer, settings: &Settings) -> Objec
         config_map: None,
         network_policy: Some(network::mcp_server_policy(parent, *port, *egress, settings)),
         service: Some(parent.service("ClusterIP", *port, *port)),
+        volume_claim: None,
         deployment: Some(pods::deployment(parent, *replicas, None, pod)),
     }
 }

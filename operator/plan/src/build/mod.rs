@@ -5,13 +5,15 @@ mod config;
 mod mcp_server;
 mod network;
 mod pods;
+mod skills;
+mod telemetry;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Service, ServiceAccount, ServicePort, ServiceSpec},
+        core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount, ServicePort, ServiceSpec},
         networking::v1::NetworkPolicy,
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
@@ -24,7 +26,7 @@ use crate::{
 };
 
 pub use agent::agent_objects;
-pub use config::{KeyOf, agent_config};
+pub use config::{KeyOf, agent_config, keys};
 pub use mcp_server::mcp_server_objects;
 
 /// The children of one resource. What is absent should not exist.
@@ -38,6 +40,8 @@ pub struct Objects {
     pub network_policy: Option<NetworkPolicy>,
     /// Address of the pods.
     pub service: Option<Service>,
+    /// What the pod keeps. Unlike the others it stays when it is no longer asked for, and goes with the resource.
+    pub volume_claim: Option<PersistentVolumeClaim>,
     /// The pods.
     pub deployment: Option<Deployment>,
 }

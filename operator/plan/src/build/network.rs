@@ -18,7 +18,7 @@ use rockbot_crds::mcp_server::Egress;
 use super::{Parent, agent::PORT};
 use crate::{
     endpoint::{Endpoint, Reach},
-    inputs::{ResolvedServers, Route, Settings},
+    inputs::{References, Route, Settings},
     labels::{self, Component},
     valid::ValidAgent,
 };
@@ -39,7 +39,7 @@ const PRIVATE: [&str; 7] = [
 pub(super) fn agent_policy(
     parent: Parent<'_>,
     agent: &ValidAgent,
-    servers: &ResolvedServers,
+    named: &References,
     settings: &Settings,
 ) -> NetworkPolicy {
     let callers = vec![
@@ -51,7 +51,7 @@ pub(super) fn agent_policy(
     if agent.scripts.is_some() {
         egress.push(release_service("scripts-manager", settings));
     }
-    for server in servers.found() {
+    for server in named.found() {
         match &server.route {
             Route::Pods { port } => {
                 let pods = peer(None, Some(labels::pods_of(Component::McpServer, &server.name)));
@@ -60,7 +60,17 @@ pub(super) fn agent_policy(
             Route::Elsewhere(endpoint) => add(&mut egress, reaching(endpoint, settings)),
         }
     }
-    for endpoint in agent.models().filter_map(|model| model.endpoint.as_ref()) {
+    for name in agent.skills.agents() {
+        let pods = peer(None, Some(labels::pods_of(Component::Agent, name)));
+        add(&mut egress, Some(to(vec![pods], vec![tcp(PORT)])));
+    }
+    let models = agent.models().filter_map(|model| model.endpoint.as_ref());
+    let receivers = settings.telemetry.iter().flat_map(|telemetry| &telemetry.receivers);
+    for endpoint in models
+        .chain(agent.skills.endpoints())
+        .chain(agent.storage.endpoint())
+        .chain(receivers)
+    {
         add(&mut egress, reaching(endpoint, settings));
     }
     policy(parent, vec![from(callers, PORT)], egress)

@@ -67,7 +67,18 @@ pub(super) fn deployment(
     }
 }
 
+/// A Deployment whose old pod goes before a new one comes: both would want the volume.
+pub(super) fn one_at_a_time(mut deployment: Deployment) -> Deployment {
+    deployment.spec.strategy = Some(DeploymentStrategy {
+        type_: Some("Recreate".into()),
+        rolling_update: None,
+    });
+    deployment
+}
+
 fn hardened(parent: Parent<'_>, pod: PodSpec) -> PodSpec {
+    let mut volumes = pod.volumes.iter().flatten();
+    let keeps = volumes.any(|volume| volume.persistent_volume_claim.is_some());
     PodSpec {
         service_account_name: Some(parent.child_name()),
         automount_service_account_token: Some(false),
@@ -76,6 +87,9 @@ fn hardened(parent: Parent<'_>, pod: PodSpec) -> PodSpec {
             run_as_non_root: Some(true),
             run_as_user: Some(USER),
             run_as_group: Some(USER),
+            // The group of what a volume holds, so that the user may write there.
+            fs_group: keeps.then_some(USER),
+            fs_group_change_policy: keeps.then(|| "OnRootMismatch".into()),
             seccomp_profile: Some(SeccompProfile {
                 type_: "RuntimeDefault".into(),
                 localhost_profile: None,

@@ -9,17 +9,17 @@ use rockbot_crds::{
 
 use super::{Outcome, conditions::Conditions, rollout};
 use crate::{
-    inputs::{Resolution, ResolvedServers},
+    inputs::{References, Resolution},
     labels::{self, Component},
     names,
 };
 
 /// What to report about an Agent.
-pub fn agent_status(agent: &Agent, outcome: &Outcome, servers: &ResolvedServers, now: &Time) -> AgentStatus {
+pub fn agent_status(agent: &Agent, outcome: &Outcome, named: &References, now: &Time) -> AgentStatus {
     let before = agent.status.clone().unwrap_or_default();
     let generation = agent.metadata.generation;
     let conditions = Conditions::new(&before.conditions, generation, now).verdict(&rollout::verdict(outcome));
-    let conditions = match references(servers) {
+    let conditions = match references(named) {
         Some((resolved, reason, message)) => conditions.with(ConditionType::ResolvedRefs, resolved, reason, &message),
         None => conditions,
     };
@@ -64,16 +64,11 @@ fn model(agent: &Agent) -> String {
     }
 }
 
-/// Whether the MCP servers that an agent names are there and ready; nothing when it names none.
-fn references(servers: &ResolvedServers) -> Option<(bool, Reason, String)> {
+/// Whether what an agent names is there and ready; nothing when it names nothing.
+fn references(named: &References) -> Option<(bool, Reason, String)> {
     let names = |pick: fn(&Resolution) -> Option<&String>| {
-        servers
-            .0
-            .iter()
-            .filter_map(pick)
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", ")
+        let names: Vec<_> = named.servers.iter().filter_map(pick).map(String::as_str).collect();
+        names.join(", ")
     };
     let missing = names(|resolution| match resolution {
         Resolution::Missing { name } => Some(name),
@@ -83,16 +78,24 @@ fn references(servers: &ResolvedServers) -> Option<(bool, Reason, String)> {
         Resolution::Found { server, ready: false } => Some(&server.name),
         _ => None,
     });
-    if servers.0.is_empty() {
+    let strangers = named.missing_agents().collect::<Vec<_>>().join(", ");
+    if named.servers.is_empty() && named.agents.is_empty() {
         return None;
     }
     Some(if !missing.is_empty() {
         let message = format!("no usable McpServer in this namespace: {missing}; the agent runs without their tools");
         (false, Reason::McpServerNotFound, message)
+    } else if !strangers.is_empty() {
+        let message = format!("no Agent in this namespace: {strangers}; handoffs to them fail until there is one");
+        (false, Reason::AgentNotFound, message)
     } else if !unready.is_empty() {
         let message = format!("McpServers that are not ready: {unready}; their tools are missing until they are");
         (false, Reason::McpServerNotReady, message)
     } else {
-        (true, Reason::Resolved, "every McpServer is ready".into())
+        (
+            true,
+            Reason::Resolved,
+            "everything that the agent names is there and ready".into(),
+        )
     })
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    inputs::{ResolvedServers, resolve},
+    inputs::{References, resolve},
     validate::{validate_agent, validate_mcp_server},
 };
 
@@ -71,7 +71,7 @@ fn ready_means_that_the_whole_spec_is_rolled_out() {
         (failing("ReplicaFailure", "FailedCreate"), &failed),
         (late, &failed),
     ] {
-        let reported = agent_status(&demo(), &pods(&status), &ResolvedServers::default(), &time(1));
+        let reported = agent_status(&demo(), &pods(&status), &References::default(), &time(1));
         assert_eq!(told(&reported.conditions), expected, "{status}");
         assert!(
             reported
@@ -97,7 +97,7 @@ fn what_keeps_children_from_being_applied_is_told() {
         (refused, "ApplyFailed", "quota"),
         (invalid, "InvalidSpec", "spec.model.name is required"),
     ] {
-        let reported = agent_status(&demo(), &outcome, &ResolvedServers::default(), &time(1));
+        let reported = agent_status(&demo(), &outcome, &References::default(), &time(1));
         assert_eq!(
             told(&reported.conditions),
             [format!("Ready=False {reason}"), format!("Stalled=True {reason}")]
@@ -113,14 +113,14 @@ fn what_keeps_children_from_being_applied_is_told() {
 #[test]
 fn a_status_of_an_unchanged_world_is_the_same_at_any_time() {
     let mut agent = demo();
-    let first = agent_status(&agent, &pods(&json!({})), &ResolvedServers::default(), &time(1));
+    let first = agent_status(&agent, &pods(&json!({})), &References::default(), &time(1));
     agent.status = Some(first.clone());
     assert_eq!(
-        agent_status(&agent, &pods(&json!({})), &ResolvedServers::default(), &time(2)),
+        agent_status(&agent, &pods(&json!({})), &References::default(), &time(2)),
         first
     );
 
-    let up = agent_status(&agent, &pods(&all_up()), &ResolvedServers::default(), &time(3));
+    let up = agent_status(&agent, &pods(&all_up()), &References::default(), &time(3));
     assert_eq!(
         find(&up.conditions, ConditionType::Ready).unwrap().last_transition_time,
         time(3)
@@ -155,13 +155,40 @@ fn an_agent_runs_without_the_servers_that_are_not_there() {
             let known = known.iter().find(|known| known.split('=').next() == Some(name))?;
             Some(if known.ends_with("down") { &down } else { &up })
         };
-        let reported = agent_status(&named, &pods(&all_up()), &resolve(&valid, find), &time(1));
+        let reported = agent_status(&named, &pods(&all_up()), &resolve(&valid, find, |_| true), &time(1));
         assert_eq!(told(&reported.conditions), ["Ready=True Available", reason]);
         assert!(
             reported.conditions[1].message.contains(words),
             "{}",
             reported.conditions[1].message
         );
+    }
+}
+
+#[test]
+fn d4_a_handoff_to_an_agent_that_is_not_there_is_told() {
+    let named = agent(&json!({
+        "model": { "provider": "Demo" },
+        "handoffs": [
+            { "name": "one", "type": "Agent", "target": "b", "description": "d" },
+            { "name": "two", "type": "Agent", "target": "c", "description": "d" },
+            { "name": "three", "type": "Human", "description": "d" },
+        ],
+    }));
+    let valid = validate_agent(&named).unwrap();
+    for (there, reason, words) in [
+        (
+            &["b"][..],
+            "ResolvedRefs=False AgentNotFound",
+            "no Agent in this namespace: c;",
+        ),
+        (&["b", "c"], "ResolvedRefs=True Resolved", "is there"),
+    ] {
+        let named_ones = resolve(&valid, |_| None, |name| there.contains(&name));
+        let reported = agent_status(&named, &pods(&all_up()), &named_ones, &time(1));
+        assert_eq!(told(&reported.conditions), ["Ready=True Available", reason]);
+        let message = &reported.conditions[1].message;
+        assert!(message.contains(words), "{message}");
     }
 }
 

@@ -46,6 +46,10 @@ LARGE = {
 }
 
 
+def link(file):
+    return "<a href='/files/%s#sha256=%s'>%s</a>" % (file, hashlib.sha256(FILES[file]).hexdigest(), file)
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
@@ -64,8 +68,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if part == "simple":
             LARGE.pop(name, lambda: None)()
             own = [file for file in FILES if re.sub(r"[-_.]+", "-", re.match(r"(.*?)-\d", file)[1]) == name]
-            links = ["<a href='/files/%s#sha256=%s'>%s</a>" % (file, hashlib.sha256(FILES[file]).hexdigest(), file) for file in own]
-            return self.answer("".join(links).encode()) if own else self.send_error(404)
+            links = "".join(link(file) for file in own)
+            return self.answer(links.encode()) if own else self.send_error(404)
         if part == "files":
             state["downloads"] += 1
             return self.answer(FILES[name], "application/octet-stream")

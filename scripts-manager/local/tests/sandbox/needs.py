@@ -1,5 +1,5 @@
 # What ordinary scripts use, and the walls must leave alone.
-import asyncio, concurrent.futures, json, multiprocessing, os, pickle, socket, sqlite3, subprocess, sys, tempfile, threading
+import asyncio, concurrent.futures, os, pickle, socket, sqlite3, subprocess, sys, tempfile, threading
 
 assert max(map(int, os.listdir("/proc/self/fd"))) <= 3, "0 to 2, and the list itself"
 assert subprocess.run([sys.executable, "-c", "print(1)"], capture_output=True, text=True).stdout == "1\n"
@@ -8,19 +8,6 @@ assert subprocess.run(["sh", "-c", "exit 3"]).returncode == 3
 
 with concurrent.futures.ThreadPoolExecutor(4) as pool:
     assert list(pool.map(lambda n: n * n, range(4))) == [0, 1, 4, 9]
-
-
-def square(pipe, n):
-    pipe.send(n * n)
-
-
-# Without semaphores, which live in /dev/shm: on one machine that belongs to everything else, too.
-context = multiprocessing.get_context("fork")
-ours, theirs = context.Pipe()
-process = context.Process(target=square, args=(theirs, 3))
-process.start()
-assert ours.recv() == 9
-process.join()
 
 
 async def later():

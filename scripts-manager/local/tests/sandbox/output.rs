@@ -1,10 +1,6 @@
 //! What a script writes comes back: all of it up to the cap, byte for byte, and while it runs.
 
-use std::{
-    fs,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 use rockbot_scripts_api::{OutputChunk, OutputStream, ScriptRunner};
 use rockbot_scripts_local::LocalRunner;
@@ -14,7 +10,6 @@ use crate::{request, run};
 
 #[tokio::test]
 async fn output_beyond_the_cap_is_dropped_and_said_so() {
-    let begin = Instant::now();
     let result =
         run("import sys\nfor _ in range(300): sys.stdout.write('x' * 100_000)\nsys.stderr.write('lost')\nexit(5)")
             .await;
@@ -22,7 +17,7 @@ async fn output_beyond_the_cap_is_dropped_and_said_so() {
         (result.stdout.len(), result.stderr.as_str(), result.exit_code),
         (1 << 20, "", 5)
     );
-    assert!(result.truncated && begin.elapsed() < Duration::from_secs(10));
+    assert!(result.truncated);
     let exact = run("import sys\nsys.stdout.write('x' * 2**20)").await;
     assert!(!exact.truncated && exact.stdout.len() == 1 << 20);
 }

@@ -157,3 +157,11 @@ async fn a_script_sees_no_environment_and_no_residue() {
         eventually_gone(directory).await;
     }
 }
+
+#[tokio::test]
+async fn on_one_machine_processes_share_pipes_alone() {
+    let result = run(include_str!("processes.py")).await;
+    // All else is in /dev/shm or behind a socket with a name, where everybody else's is, too.
+    let missing = "lock queue pool executor memory array manager\n";
+    assert_eq!(result.stdout, missing, "{}", result.stderr);
+}

@@ -31,7 +31,8 @@ def raw(name, x86_64, aarch64, *arguments):
     attempt(name, action)
 
 
-families = {"UNIX": 1, "INET": 2, "INET6": 10, "NETLINK": 16, "PACKET": 17, "CAN": 29, "BLUETOOTH": 31, "ALG": 38, "VSOCK": 40}
+families = {"UNIX": 1, "INET": 2, "INET6": 10, "NETLINK": 16, "PACKET": 17, "CAN": 29, "BLUETOOTH": 31, "ALG": 38}
+families["VSOCK"] = 40
 for family, value in families.items():
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW):
         attempt("socket AF_%s %d" % (family, kind), lambda: socket.socket(value, kind))

@@ -17,6 +17,7 @@ use axum::{
 use rockbot_identity::{Caller, Verifier};
 use rockbot_sandbox::{Caps, Run};
 use rockbot_scripts_api::OutputChunk;
+use rockbot_telemetry::{KeyValue, Span, semconv};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -61,7 +62,7 @@ pub(crate) fn router(parts: Arc<Parts>) -> Router {
         replays: Arc::default(),
     };
     Router::new()
-        .route("/v1/scripts", post(run_script))
+        .route(SCRIPTS, post(run_script))
         .route("/v1/status", get(status::status))
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
@@ -70,18 +71,32 @@ pub(crate) fn router(parts: Arc<Parts>) -> Router {
         .with_state(app)
 }
 
+const SCRIPTS: &str = "/v1/scripts";
+
 async fn run_script(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    let span = Arc::new(Span::of_request(request.headers(), || {
+        let attributes = vec![
+            KeyValue::new(semconv::HTTP_REQUEST_METHOD, "POST"),
+            KeyValue::new(semconv::HTTP_ROUTE, SCRIPTS),
+        ];
+        (format!("POST {SCRIPTS}"), attributes)
+    }));
+    let response = answer(app, request, &span).await;
+    response.inspect_err(|refusal| span.fail(refusal.status().as_str().to_owned()))
+}
+
+async fn answer(app: App, request: Request, span: &Arc<Span>) -> Result<Response, Refusal> {
     // Who calls is known before a byte of the body is read.
     let caller = app.parts.verifier.authenticate(request.headers()).await?;
     let key = replay::key(request.headers())?;
     let streamed = stream::is_wanted(request.headers());
     let incoming = app.bodies.read(request).await?;
     if !streamed {
-        let (outcome, _) = app.begin(caller, key, incoming, None)?;
+        let (outcome, _) = app.begin(caller, key, incoming, None, span)?;
         return Ok(Json(&*outcome.await?).into_response());
     }
     let (output, chunks) = mpsc::channel(stream::CHUNKS);
-    let (outcome, origin) = app.begin(caller, key, incoming, Some(output))?;
+    let (outcome, origin) = app.begin(caller, key, incoming, Some(output), span)?;
     stream::respond(chunks, Box::pin(outcome), origin).await
 }
 
@@ -102,17 +117,18 @@ impl App {
         key: Option<String>,
         incoming: Incoming,
         output: Option<mpsc::Sender<OutputChunk>>,
+        span: &Arc<Span>,
     ) -> Result<(impl Future<Output = Outcome> + Send + use<>, Origin), Refusal> {
         let fingerprint = incoming.fingerprint;
         let Some(key) = key else {
-            let run = self.run(caller, incoming, output, false);
+            let run = self.run(caller, incoming, output, false, span);
             return Ok((futures::future::Either::Left(run), Origin::Own));
         };
         let entry = self.replays.enter(&caller, key, fingerprint, Instant::now());
         let (pending, origin) = match entry.ok_or_else(Refusal::another_body)? {
             Entry::First(first) => {
                 let pending = first.pending();
-                tokio::spawn(first.run(self.run(caller, incoming, output, true)));
+                tokio::spawn(first.run(self.run(caller, incoming, output, true, span)));
                 (pending, Origin::Own)
             }
             Entry::Again(pending) => {
@@ -129,8 +145,9 @@ impl App {
         incoming: Incoming,
         output: Option<mpsc::Sender<OutputChunk>>,
         idempotent: bool,
+        span: &Arc<Span>,
     ) -> impl Future<Output = Outcome> + Send + use<> {
-        let parts = Arc::clone(&self.parts);
+        let (parts, span) = (Arc::clone(&self.parts), Arc::clone(span));
         async move {
             let Incoming {
                 request,
@@ -146,11 +163,13 @@ impl App {
                 packages: request.pip_packages,
                 output,
                 idempotent,
+                trace: span.context(),
             };
             // The run has a copy.
             drop(request.input_data);
             drop(request.script);
-            parts.pool.run(&caller, work).await.map(Arc::new)
+            let outcome = parts.pool.run(&caller, work).await.map(Arc::new);
+            outcome.inspect_err(|error| span.fail(error.code.http_status().to_string()))
         }
     }
 }

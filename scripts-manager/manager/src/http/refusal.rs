@@ -25,6 +25,10 @@ impl Refusal {
             status: StatusCode::UNPROCESSABLE_ENTITY,
         }
     }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
 }
 
 impl From<ScriptError> for Refusal {

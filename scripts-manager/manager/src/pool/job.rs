@@ -6,6 +6,7 @@ use rockbot_identity::Caller;
 use rockbot_sandbox::Run;
 use rockbot_scripts_api::{OutputChunk, ScriptError, ScriptErrorCode, ScriptResult};
 use rockbot_scripts_packages::Layer;
+use rockbot_telemetry::TraceContext;
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -27,6 +28,8 @@ pub(crate) struct Work {
     pub output: Option<mpsc::Sender<OutputChunk>>,
     /// Whether its caller can ask for its result again.
     pub idempotent: bool,
+    /// The span of the request.
+    pub trace: TraceContext,
 }
 
 /// Work of somebody who waits.

@@ -52,7 +52,6 @@ impl Pool {
         self.demand().refilled(begin.elapsed());
         if let Some(job) = self.park(&mut sandbox).await {
             self.use_up(&mut sandbox, job).await;
-            self.await_quiet().await;
         }
         sandbox.delete().await;
     }
@@ -113,13 +112,16 @@ impl Pool {
         let ending = tokio::select! {
             biased;
             ended = timeout(limit, sandbox.conversation.run(&job.work.run, job.work.output.as_ref())) => match ended {
-                Ok(ended) => ended.map_err(|error| lost(error.to_string())),
+                Ok(Ok(ending)) => Ok(ending),
+                Ok(Err(error)) => sandbox.post_mortem(&error, begin.elapsed()).await,
                 Err(_) => Err(lost(format!("the sandbox did not answer within {limit:?}"))),
             },
             () = job.reply.closed() => Err(lost("its client went away")),
             () = self.stop.cancelled() => Err(lost("the scripts manager stopped before the script's end")),
         };
         let record = audit::Record::new(&job, sandbox.name(), &ending, queued, begin.elapsed());
+        // The span ends with the answer.
+        job.work.trace.record(|| record.attributes());
         let Job {
             caller, work, reply, ..
         } = job;
@@ -130,12 +132,13 @@ impl Pool {
         let _ = reply.send(ending.map(|ending: Ending| ending.into_result(pod)));
         yield_now().await;
         self.dispatch();
+        record.write(&work.run.script, &self.metrics);
+        self.await_quiet().await;
         if record.completed()
             && let Err(error) = sandbox.conversation.acknowledge().await
         {
             tracing::debug!(pod = sandbox.name(), %error, "a sandbox did not wait for its acknowledgement");
         }
-        record.write(&work.run.script, &self.metrics);
     }
 
     /// Puts a script back to the head of the queue, if it was not there too often.
@@ -159,7 +162,7 @@ impl Pool {
         self.dispatch();
     }
 
-    /// Waits until the end of a pod is in nobody's way, for a moment at most.
+    /// Waits until the end of a sandbox is in nobody's way, for a moment at most: a container's end keeps its node busy.
     async fn await_quiet(&self) {
         let ended = Instant::now();
         loop {

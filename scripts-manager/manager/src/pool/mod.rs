@@ -12,6 +12,7 @@ use std::{
 
 use rockbot_identity::Caller;
 use rockbot_scripts_api::{ScriptError, ScriptErrorCode};
+use rockbot_telemetry::{KeyValue, semconv};
 use tokio::{
     sync::{Notify, oneshot},
     time::{Instant, sleep_until},
@@ -86,6 +87,7 @@ impl Pool {
     pub(crate) async fn run(&self, caller: &Caller, work: Work) -> Answer {
         let (reply, answer) = oneshot::channel();
         let now = Instant::now();
+        let trace = work.trace.clone();
         self.demand().arrived(work.layer.as_ref(), now);
         let job = Job {
             caller: caller.clone(),
@@ -102,6 +104,7 @@ impl Pool {
         if parked == 0 {
             self.metrics.cold_starts.inc();
         }
+        trace.record(|| vec![KeyValue::new(semconv::ROCKBOT_SCRIPT_COLD, parked == 0)]);
         self.dispatch();
         answer
             .await

@@ -1,4 +1,4 @@
-# Has the supervisor hand out files that are not the script's: links out of the output directory, by name and through `..`.
+# Has the supervisor hand out files that are not the script's: links out of the output directory, by name and by `..`.
 # expect: dropped "absolute", dropped "directory", dropped "relative", dropped "input", "done"
 os.chdir(os.environ["ROCKBOT_OUTPUT_DIR"])
 os.symlink("/etc/passwd", "absolute")

@@ -13,6 +13,8 @@ def directory(place):
     os.rmdir(path)
 
 
-places = ["/", "/tmp", "/var/tmp", "/etc", "/usr/local/bin", "/usr/lib", "/root", "/home", "/opt", "/run", "/dev", "/proc/self"]
-places += ["..", "../..", sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), *targets.get("directories", [])]
-breaches({kind.__name__ + " " + place: lambda kind=kind, place=place: kind(place) for kind in (file, directory) for place in places})
+places = ["/", "/tmp", "/var/tmp", "/etc", "/usr/local/bin", "/usr/lib", "/root", "/home", "/opt", "/run", "/dev"]
+places += ["/proc/self", "..", "../..", sysconfig.get_path("purelib"), sysconfig.get_path("stdlib")]
+places += targets.get("directories", [])
+attempts = [(kind, place) for kind in (file, directory) for place in places]
+breaches({kind.__name__ + " " + place: lambda kind=kind, place=place: kind(place) for kind, place in attempts})

@@ -3,5 +3,5 @@
 here = os.path.dirname(os.environ["ROCKBOT_INPUT_FILE"])
 with open(os.environ["ROCKBOT_INPUT_FILE"]) as file:
     print(json.load(file) == targets)
-names = set(os.listdir(here)) - {os.path.basename(path) for path in (os.environ["ROCKBOT_INPUT_FILE"], os.environ["ROCKBOT_OUTPUT_DIR"], os.environ["HOME"])}
-print(sorted(names - {"packages"}))
+own = {os.path.basename(os.environ[name]) for name in ("ROCKBOT_INPUT_FILE", "ROCKBOT_OUTPUT_DIR", "HOME")}
+print(sorted(set(os.listdir(here)) - own - {"packages"}))

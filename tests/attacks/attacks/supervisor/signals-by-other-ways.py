@@ -3,7 +3,8 @@
 import fcntl
 
 parent, information = os.getppid(), ctypes.create_string_buffer(struct.pack("=iii", 15, 0, -1), 128)
-attempts = [syscall(200, 130, parent, 15), syscall(234, 131, parent, parent, 15), syscall(129, 138, parent, 15, information)]
+attempts = [syscall(200, 130, parent, 15), syscall(234, 131, parent, parent, 15)]
+attempts.append(syscall(129, 138, parent, 15, information))
 if hasattr(os, "pidfd_open"):
     attempts.append(lambda: signal.pidfd_send_signal(os.pidfd_open(parent), 15))
 attempt(*attempts)

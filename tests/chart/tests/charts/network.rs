@@ -192,6 +192,39 @@ fn k3_the_services_reach_what_they_need_and_no_more() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn s13_the_services_reach_the_receiver_of_traces_wherever_it_is() -> Result<()> {
+    let service = "everything of monitoring:any port";
+    let public = "0.0.0.0/0 but private, 10.1.0.0/16";
+    for (endpoint, expected) in [
+        ("http://collector.monitoring.svc:4318", vec![service.to_owned()]),
+        (
+            "http://collector.monitoring.svc.cluster.local:4318/x",
+            vec![service.to_owned()],
+        ),
+        (
+            "http://collector.monitoring:4318",
+            vec![service.to_owned(), format!("{public}:4318")],
+        ),
+        ("https://otlp.example.com/x", vec![format!("{public}:443")]),
+        ("http://otlp.example.com", vec![format!("{public}:80")]),
+        ("http://10.2.3.4:4318", vec!["10.2.3.4/32:4318".to_owned()]),
+        ("http://[fd00::7]:4318", vec!["fd00::7/128:4318".to_owned()]),
+    ] {
+        let values = json!({
+            "telemetry": { "otlp": { "endpoint": endpoint } },
+            "networkPolicy": { "remoteMcpPorts": [], "modelEgressCIDRs": ["10.1.0.0/16"] },
+        });
+        let manifests = product().render(&values, &[])?;
+        let beyond = |name, rules: usize| -> Result<_> { Ok(destinations(&manifests, name)?.split_off(rules)) };
+        assert_eq!(beyond("rockbot-operator", 3)?, expected, "{endpoint}");
+        let dns = "pods of kube-system:53/53".to_owned();
+        let of_manager: Vec<_> = [dns].into_iter().chain(expected).collect();
+        assert_eq!(beyond("rockbot-scripts-manager", 1)?, of_manager, "{endpoint}");
+    }
+    Ok(())
+}
+
 fn policy(manifests: &[Manifest], name: &str) -> Result<NetworkPolicySpec> {
     find(manifests, "NetworkPolicy", name)?
         .read::<NetworkPolicy>()?

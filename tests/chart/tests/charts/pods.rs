@@ -107,9 +107,11 @@ fn k3_flags_carry_the_values() -> Result<()> {
         "--listen=0.0.0.0:8080",
         "--namespace=rockbot-system",
         "--agent-image=registry.example/mirror/agent@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+        "--operator-url=http://my-robots-operator.rockbot-system.svc:8080",
         "--scripts-manager-url=http://my-robots-scripts-manager.rockbot-system.svc:8080",
         "--dns-cidr=169.254.20.10/32",
         "--model-egress-cidr=10.1.0.0/16",
+        "--agent-otlp-headers-secret=otlp/authorization",
         "--lease-name=my-robots-operator",
         "--log-format=text",
         "--log-level=debug",
@@ -156,6 +158,40 @@ fn k3_flags_carry_the_values() -> Result<()> {
 }
 
 #[test]
+fn s13_the_services_send_traces_and_metrics_when_they_are_told_where() -> Result<()> {
+    let [plain, full] = renderings()?;
+    let variables = |manifests: &[Manifest], name: &str| -> Result<Vec<Value>> {
+        let template = find(manifests, "Deployment", name)?
+            .pod_template()?
+            .context("no pod template")?;
+        let containers = template.spec.context("no spec")?.containers;
+        let all = containers
+            .into_iter()
+            .flat_map(|container| container.env.unwrap_or_default());
+        Ok(all
+            .filter(|variable| variable.name.starts_with("OTEL_"))
+            .map(|variable| json!(variable))
+            .collect())
+    };
+    for component in ["operator", "scripts-manager"] {
+        let name = format!("my-robots-{component}");
+        let secret = json!({ "name": "otlp", "key": "authorization" });
+        let expected = json!([
+            { "name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "https://otlp.example.com/ingest" },
+            { "name": "OTEL_EXPORTER_OTLP_HEADERS", "valueFrom": { "secretKeyRef": secret } },
+            { "name": "OTEL_SERVICE_NAME", "value": name },
+            { "name": "OTEL_RESOURCE_ATTRIBUTES", "value": "k8s.namespace.name=rockbot-system" },
+            { "name": "OTEL_TRACES_SAMPLER", "value": "parentbased_traceidratio" },
+            { "name": "OTEL_TRACES_SAMPLER_ARG", "value": "0.25" },
+            { "name": "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "value": "true" },
+        ]);
+        assert_eq!(json!(variables(&full, &name)?), expected);
+        assert_eq!(variables(&plain, &format!("rockbot-{component}"))?, Vec::<Value>::new());
+    }
+    Ok(())
+}
+
+#[test]
 fn k3_selectors_and_ports_lead_to_the_pods() -> Result<()> {
     for manifests in renderings()? {
         for manifest in manifests.iter().filter(|manifest| manifest.kind == "Deployment") {
@@ -193,6 +229,18 @@ fn k3_selectors_and_ports_lead_to_the_pods() -> Result<()> {
                 ensure!(leads, "{}: no container has the port {target}", manifest.id());
             }
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn t16_whoever_asks_again_gets_to_the_same_scripts_manager() -> Result<()> {
+    for manifests in renderings()? {
+        let mut services = manifests.iter().filter(|manifest| manifest.kind == "Service");
+        let service = services.find(|service| service.name.ends_with("scripts-manager"));
+        let service: Service = service.context("no Service")?.read()?;
+        let affinity = service.spec.and_then(|spec| spec.session_affinity);
+        assert_eq!(affinity.as_deref(), Some("ClientIP"));
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ const OPERATOR: &[&str] = &[
     "rockbot.dev/mcpservers/status: patch",
     "/configmaps: get list watch create patch delete",
     "/serviceaccounts: get list watch create patch delete",
+    "/persistentvolumeclaims: get list watch create patch",
     "/services: get list watch create patch delete",
     "apps/deployments: get list watch create patch delete",
     "networking.k8s.io/networkpolicies: get list watch create patch delete",

@@ -124,6 +124,7 @@ fn k3_wrong_values_are_refused_by_name() -> Result<()> {
             json!(["numpy; rm"]),
             "/scripts/packages/allow/0",
         ),
+        ("scripts.maxPods", json!(25), "scripts.maxPods"),
         ("scripts.walls", json!("off"), "/scripts/walls"),
         ("scripts.hostUsers", json!("no"), "/scripts/hostUsers"),
         (
@@ -145,16 +146,55 @@ fn k3_wrong_values_are_refused_by_name() -> Result<()> {
         ("metrics.serviceMonitor.enabled", json!(true), "metrics.from"),
         ("logFormat", json!("xml"), "/logFormat"),
     ] {
-        let outcome = product().render(&nest(path, value.clone()), &[PROMETHEUS]);
-        let error = outcome
-            .err()
-            .with_context(|| format!("{path}: {value} was accepted"))?
-            .to_string();
-        ensure!(
-            error.contains(message),
-            "{path}: {value} was refused without {message:?}: {error}"
-        );
+        is_refused(path, &value, message)?;
     }
+    Ok(())
+}
+
+#[test]
+fn s13_a_receiver_of_traces_is_a_url_that_means_the_same_everywhere() -> Result<()> {
+    for (field, value) in [
+        ("endpoint", "http://collector:4318"),
+        ("endpoint", "collector.monitoring.svc:4318"),
+        ("endpoint", "https://me:secret@otlp.example.com"),
+        ("tracesSampler", "sometimes"),
+        ("tracesSamplerArg", "10"),
+    ] {
+        is_refused(
+            &format!("telemetry.otlp.{field}"),
+            &json!(value),
+            &format!("/telemetry/otlp/{field}"),
+        )?;
+    }
+    Ok(())
+}
+
+fn is_refused(path: &str, value: &Value, message: &str) -> Result<()> {
+    let outcome = product().render(&nest(path, value.clone()), &[PROMETHEUS]);
+    let error = outcome
+        .err()
+        .with_context(|| format!("{path}: {value} was accepted"))?
+        .to_string();
+    ensure!(
+        error.contains(message),
+        "{path}: {value} was refused without {message:?}: {error}"
+    );
+    Ok(())
+}
+
+#[test]
+fn k3_the_quota_has_room_for_every_pod_that_the_managers_may_have() -> Result<()> {
+    let refused = |packages: bool, max_pods: u32| {
+        let scripts = json!({ "maxPods": max_pods, "packages": { "enabled": packages } });
+        let manager = json!({ "replicas": 2, "pool": { "min": 1, "max": 4 }, "maxConcurrent": 6 });
+        let values = json!({ "scripts": scripts, "scriptsManager": manager });
+        product()
+            .render(&values, &[])
+            .is_err_and(|error| error.to_string().contains("scripts.maxPods"))
+    };
+    // Parked and running ones, and two that install packages.
+    assert_eq!([refused(false, 19), refused(false, 20)], [true, false]);
+    assert_eq!([refused(true, 23), refused(true, 24)], [true, false]);
     Ok(())
 }
 

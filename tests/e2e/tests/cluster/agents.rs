@@ -52,12 +52,38 @@ async fn t16_the_official_sdk_has_python_run_in_a_new_pod_each_time() -> Result<
     .await
 }
 
+#[tokio::test]
+async fn s14_openais_sdks_ask_in_every_way() -> Result<()> {
+    in_namespace("clients", async |ns| {
+        fixtures::start_model(ns).await?;
+        ns.apply(&fixtures::guarded_agent("guarded", &fixtures::model_url(ns, "sdk")))
+            .await?;
+        ns.ready(AGENT, "guarded").await?;
+        let (_forward, server) = reach(ns, "guarded").await?;
+        let (_model, model) = forward(ns, "model").await?;
+        let subject = sdk::Subject {
+            url: server.base(),
+            agent: "guarded",
+            key: fixtures::KEY,
+            model: &model,
+        };
+        sdk::run_client_tests(&ns.cluster.settings, &subject).await
+    })
+    .await
+}
+
 /// The agent's server, through a port-forward to its Service.
 pub(crate) async fn reach(ns: &Namespace, agent: &str) -> Result<(Server, Agents)> {
+    let (forward, url) = forward(ns, &format!("agent-{agent}")).await?;
+    Ok((forward, Agents::at(url)?))
+}
+
+/// A Service of the namespace, and its URL here.
+async fn forward(ns: &Namespace, service: &str) -> Result<(Server, String)> {
     let mut kubectl = ns.cluster.kubectl();
     kubectl.args(["--namespace", &ns.name]);
-    let (forward, address) = port_forward(kubectl, &format!("svc/agent-{agent}"), 8080).await?;
-    Ok((forward, Agents::at(format!("http://{address}"))?))
+    let (forward, address) = port_forward(kubectl, &format!("svc/{service}"), 8080).await?;
+    Ok((forward, format!("http://{address}")))
 }
 
 /// None of `names` is the name of a pod any more.

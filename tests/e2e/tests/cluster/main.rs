@@ -3,9 +3,13 @@
 mod admission;
 mod agents;
 mod canary;
+mod custom;
+mod handoffs;
 mod identity;
 mod lifecycle;
 mod mcp;
 mod permissions;
 mod quiet;
+mod storage;
+mod telemetry;
 mod walls;

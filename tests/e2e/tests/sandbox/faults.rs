@@ -93,7 +93,33 @@ async fn t16_an_evicted_pod() -> Result<()> {
         .await?;
         is_lost_once(&manager, &lost, 1.0).await?;
         let message = lost.1["error"]["message"].as_str().unwrap_or_default();
-        ensure!(message.contains("evicted"), "{message}");
+        ensure!(message.contains("EvictionByEvictionAPI"), "{message}");
+        stage.only(&manager.parked(stage, 1).await?).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn t16_a_script_that_uses_up_the_memory_of_its_pod() -> Result<()> {
+    on_stage("memory", async |stage| {
+        let limits = "--limits=cpu=500m,memory=96Mi,ephemeral-storage=256Mi";
+        let manager = stage.manager(&["--pool-min=1", limits]).await?;
+        let parked = manager.parked(stage, 1).await?;
+        // Files take it all, and a small program makes them: the largest process that the kernel finds is the supervisor.
+        let fill = "for place in . /dev/shm; do dd if=/dev/zero of=$place/full bs=64k count=1000; done";
+        let script = format!("import os\nprint('begun', flush=True)\nos.execlp('sh', 'sh', '-c', '{fill}')");
+        let (status, result) = manager.run(&script, 30).await?;
+        ensure!(
+            status == StatusCode::OK && result["oom_killed"] == true && result["exit_code"] == 137,
+            "{status}: {result}"
+        );
+        ensure!(
+            result["stdout"] == "begun\n" && result["script_id"] == parked[0].as_str(),
+            "{result}"
+        );
+        manager
+            .counts(r#"rockbot_scripts_runs_total{outcome="failed"}"#, 1.0)
+            .await?;
         stage.only(&manager.parked(stage, 1).await?).await
     })
     .await

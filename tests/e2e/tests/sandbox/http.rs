@@ -5,10 +5,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
 use reqwest::{Response, StatusCode};
-use rockbot_e2e::manager::{answer, on_stage};
+use rockbot_e2e::{
+    eventually,
+    manager::{answer, on_stage},
+    wait::Seen,
+};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+/// What ordinary scripts do; on one machine they run, too.
+const NEEDS: &str = include_str!("../../../../scripts-manager/local/tests/sandbox/needs.py");
+/// What the standard library has processes share, of which one machine has only pipes.
+const PROCESSES: &str = include_str!("../../../../scripts-manager/local/tests/sandbox/processes.py");
 const SLEEP: &str = "import time; print('begun', flush=True); time.sleep(60)";
 
 #[tokio::test]
@@ -54,11 +62,22 @@ async fn t16_the_longest_input_and_script_arrive_whole() -> Result<()> {
         let script = format!("{script}\n#{}", "x".repeat((1 << 20) - script.len() - 2));
         let body = json!({ "script": script, "input_data": input });
         let (status, result) = answer(manager.request("", 20).json(&body)).await?;
-        let expected = format!("{}\n", process_sha256(&input));
+        let expected = format!("{}\n", sha256(&input));
         ensure!(status == StatusCode::OK && result["stdout"] == expected.as_str(), "{status}: {result}");
         let too_long = json!({ "script": "1", "input_data": format!("{input}.") });
         let (status, body) = answer(manager.request("", 20).json(&too_long)).await?;
         ensure!(status == StatusCode::BAD_REQUEST, "{status}: {body}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn t16_what_scripts_need_works_in_a_pod() -> Result<()> {
+    on_stage("needs", async |stage| {
+        let manager = stage.manager(&["--pool-min=1"]).await?;
+        manager.prints(NEEDS, "all works\n").await?;
+        manager.prints(PROCESSES, "\n").await?;
         Ok(())
     })
     .await
@@ -154,6 +173,36 @@ async fn t18_a_manager_that_is_asked_to_stop_ends_what_it_began() -> Result<()> 
     .await
 }
 
+#[tokio::test]
+async fn t18_a_script_is_one_line_of_the_log_with_nothing_that_it_said() -> Result<()> {
+    on_stage("audit", async |stage| {
+        let manager = stage.manager(&["--pool-min=1"]).await?;
+        let script = "import sys; print('private'); sys.exit(3)";
+        let (_, result) = manager.run(script, 20).await?;
+        let line = eventually("there is a line", Duration::from_secs(5), async || {
+            let log = stage.log(&manager)?;
+            ensure!(!log.contains("private"), "the log has what the script said: {log}");
+            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let line = lines.find(|line| line["message"] == "script");
+            Ok(line.map_or(Seen::NotYet(log), Seen::Done))
+        })
+        .await?;
+        let expected = json!({
+            "agent": "one", "namespace": stage.ns.name, "script_sha256": sha256(script), "packages": "", "pod": result["script_id"],
+            "outcome": "failed", "exit_code": 3, "oom_killed": false, "bytes_in": script.len(), "bytes_out": "private\n".len(),
+            "idempotent": false,
+        });
+        for (field, value) in expected.as_object().into_iter().flatten() {
+            ensure!(line[field] == *value, "{field}: {line}");
+        }
+        for field in ["queue_ms", "total_ms", "duration_ms", "cpu_ms", "max_rss_kb"] {
+            ensure!(line[field].is_number(), "{field}: {line}");
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// The events of an answer.
 struct Events {
     response: std::pin::Pin<Box<dyn futures::Stream<Item = reqwest::Result<Vec<u8>>> + Send>>,
@@ -192,7 +241,7 @@ impl Events {
     }
 }
 
-fn process_sha256(text: &str) -> String {
+fn sha256(text: &str) -> String {
     use sha2::{Digest, Sha256};
     format!("{:x}", Sha256::digest(text))
 }

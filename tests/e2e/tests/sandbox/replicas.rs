@@ -1,10 +1,21 @@
-//! T18: managers that share a namespace leave each other's pods alone, and clean up after one that died.
+//! T18: managers that share a namespace leave each other's pods alone, and clean up after one that died. Behind one Service,
+//! whoever asks again gets to the one that knows.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, ensure};
-use rockbot_e2e::manager::{answer, names_of, on_stage};
+use rockbot_e2e::{
+    cluster::AGENT,
+    fixtures::{demo_agent, python_pod, run_pod},
+    identity::token,
+    in_namespace,
+    manager::{answer, names_of, on_stage},
+    parts::{ADMISSION, MANAGER, Parts, WALL},
+};
 use serde_json::Value;
+
+/// Asks for one script over and over, each time on another connection, and prints how many pods have run it.
+const ASK: &str = include_str!("../../python/ask_again.py");
 
 #[tokio::test]
 async fn t18_two_managers_share_a_namespace_and_one_survives_the_other() -> Result<()> {
@@ -30,6 +41,31 @@ async fn t18_two_managers_share_a_namespace_and_one_survives_the_other() -> Resu
         );
         two.prints("print(1)", "1\n").await?;
         stage.only(&two.parked(stage, 2).await?).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn t16_whoever_asks_again_gets_to_the_same_replica() -> Result<()> {
+    in_namespace("again", async |ns| {
+        ns.apply(&demo_agent("one")).await?;
+        ns.ready(AGENT, "one").await?;
+        let templates = [&MANAGER[..], &[WALL, ADMISSION]].concat();
+        Parts::with(ns, &templates, &["scriptsManager.replicas=2"], async |parts| {
+            parts.open_manager().await?;
+            let labels = [
+                ("app.kubernetes.io/component", "agent"),
+                ("app.kubernetes.io/managed-by", "rockbot-operator"),
+            ];
+            let labels: BTreeMap<_, _> = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+            let url = format!("http://{}.{}.svc:8080/v1/scripts", parts.manager(), ns.name);
+            let token = token(ns, "agent-one", Some("rockbot-scripts-manager"), None).await?;
+            let pod = python_pod("agent", &labels, ASK, &[("URL", url), ("TOKEN", token)])?;
+            let pods = run_pod(ns, &pod).await?;
+            ensure!(pods == "1\n", "one key was run in {pods} pods");
+            Ok(())
+        })
+        .await
     })
     .await
 }

@@ -1,22 +1,25 @@
 //! What a request says: its body, with errors that name the field, and its headers.
 
 use axum::http::{HeaderMap, HeaderName, StatusCode};
-use rockbot_agent::RequestContext;
-use rockbot_llm::chat::ChatRequest;
+use rockbot_agent::{RequestContext, peers::HANDOFFS};
+use serde::de::DeserializeOwned;
 use tracing::{Span, field::Empty, info_span};
 use uuid::Uuid;
 
-use crate::error::ApiError;
+use crate::{error::ApiError, limits};
 
 /// Identity of a request: taken from the client, or made, and always returned.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Asks for chunks that tell of tools while an answer is streamed.
 const TOOL_EVENTS: HeaderName = HeaderName::from_static("x-rockbot-tool-events");
 /// Longest value of a header that reaches the log.
 const LONGEST: usize = 128;
+/// Agents of a chain that are read: more than may be in one.
+const LONGEST_CHAIN: usize = 32;
 
 /// Reads a body.
-pub(super) fn parse(body: &[u8]) -> Result<ChatRequest, ApiError> {
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    limits::check_values(body)?;
     let mut json = serde_json::Deserializer::from_slice(body);
     let request = serde_path_to_error::deserialize(&mut json).map_err(invalid)?;
     json.end().map_err(|error| no_json(&error))?;
@@ -51,13 +54,13 @@ fn no_json(error: &serde_json::Error) -> ApiError {
 
 /// Who asks, by the headers. They are for the log and for skills and grant nothing: anyone can send them.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
-    pub(super) asked: RequestContext,
-    pub(super) wants_tool_events: bool,
+pub(crate) struct Caller {
+    pub(crate) asked: RequestContext,
+    pub(crate) wants_tool_events: bool,
 }
 
 impl Caller {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let short = |text: &str| text.chars().take(LONGEST).collect::<String>();
         let request_id = text(&REQUEST_ID).map_or_else(|| Uuid::new_v4().to_string(), short);
@@ -72,6 +75,9 @@ impl Caller {
                 *user = short(value);
             }
         }
+        let chain = text(&HeaderName::from_static(HANDOFFS)).unwrap_or_default().split(',');
+        let agents = chain.map(str::trim).filter(|name| !name.is_empty());
+        asked.handoffs = agents.take(LONGEST_CHAIN).map(short).collect();
         Self {
             asked,
             wants_tool_events: text(&TOOL_EVENTS) == Some("true"),
@@ -79,7 +85,7 @@ impl Caller {
     }
 
     /// The span of the request. It lives as long as anything that works for the request.
-    pub(super) fn span(&self) -> Span {
+    pub(crate) fn span(&self) -> Span {
         let RequestContext {
             request_id,
             user_id,
@@ -91,6 +97,7 @@ impl Caller {
         info_span!(
             "request",
             agent = Empty,
+            trace_id = Empty,
             request_id,
             peer = user_id,
             payer = payment_user_id,

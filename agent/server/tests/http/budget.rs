@@ -1,0 +1,117 @@
+//! The tokens of a day: counted, refused when they are used up, kept where the agent keeps things.
+
+use reqwest::{StatusCode, header::RETRY_AFTER};
+use rockbot_fakes::Step;
+use serde_json::{Value, json};
+
+use crate::site::{Site, agent, user};
+
+/// The agent `a`, which has `tokens` a day. The scripted model counts words: `hello` costs 4 to read, and one each that
+/// it says.
+async fn limited(tokens: u64, storage: Value) -> Site {
+    let site = Site::start().await;
+    let url = site.model.script("scripted", (0..9).map(|_| Step::say("hi")));
+    let mut config = agent("a", &url);
+    config["limits"] = json!({ "dailyTokens": tokens });
+    config["timeZone"] = json!("Asia/Tokyo");
+    config["storage"] = storage;
+    site.set(vec![config]);
+    site
+}
+
+async fn used(site: &Site) -> u64 {
+    let (_, health) = site.get_json("/health/detailed").await;
+    health["agents"]["a"]["daily_tokens"]["used"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn a_day_has_so_many_tokens_and_a_request_that_has_begun_is_answered() {
+    let site = limited(1, json!({ "type": "Ephemeral" })).await;
+    assert_eq!(used(&site).await, 0);
+    assert_eq!(site.ask(user("hello")).await.0, StatusCode::OK, "nothing was used yet");
+    let spent = used(&site).await;
+    assert!(spent > 1, "{spent}");
+    for path in ["/a/chat/completions", "/v1/responses"] {
+        let body = json!({ "messages": [{ "role": "user", "content": "hello" }], "input": "hello", "stream": true });
+        let response = site.post(path, &body).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        let seconds: u64 = response.headers()[RETRY_AFTER].to_str().unwrap().parse().unwrap();
+        assert!((1..=24 * 60 * 60).contains(&seconds), "{seconds}");
+        assert_eq!(
+            response.headers()["x-should-retry"],
+            "false",
+            "no SDK waits for midnight by itself"
+        );
+        let error: Value = response.json().await.unwrap();
+        assert_eq!(error["error"]["code"], "insufficient_quota");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(
+            message.contains("limits.dailyTokens") && message.contains("T00:00:00+09:00"),
+            "{message}"
+        );
+    }
+    assert_eq!(site.model_saw().len(), 1, "nothing else reached the model");
+    assert_eq!(used(&site).await, spent);
+    site.metric(&format!(r#"rockbot_daily_tokens_used{{agent="a"}} {spent}"#))
+        .await;
+    site.metric(r#"rockbot_daily_tokens_limit{agent="a"} 1"#).await;
+}
+
+#[tokio::test]
+async fn tokens_stay_used_after_a_restart_where_things_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let volume = json!({ "type": "Volume", "directory": directory.path() });
+    let site = limited(1, volume.clone()).await;
+    assert_eq!(site.ask(user("hello")).await.0, StatusCode::OK);
+    let spent = used(&site).await;
+    site.shutdown.cancel();
+    site.serving.await.unwrap().unwrap();
+    drop(site.server);
+
+    let site = limited(1, volume).await;
+    assert_eq!(used(&site).await, spent);
+    assert_eq!(site.ask(user("hello")).await.0, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn replicas_share_the_day_and_the_responses_of_a_database() {
+    let database = rockbot_test_postgres::Server::start();
+    let storage = json!({
+        "type": "Postgres", "owner": "here/a", "host": "127.0.0.1", "port": database.port(),
+        "urlFile": database.file("url", &database.url()),
+    });
+    let (one, other) = (limited(1, storage.clone()).await, limited(1, storage.clone()).await);
+    let (status, response) = one.ask_at("/a/responses", json!({ "input": "hello" })).await;
+    assert_eq!(
+        (status, &response["store"]),
+        (StatusCode::OK, &json!(true)),
+        "{response}"
+    );
+    let path = format!("/a/responses/{}", response["id"].as_str().unwrap());
+    assert_eq!(other.get_json(&path).await, (StatusCode::OK, response));
+    assert_eq!(other.ask(user("hello")).await.0, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(used(&other).await, used(&one).await);
+
+    let mut namesake = storage;
+    namesake["owner"] = json!("elsewhere/a");
+    let stranger = limited(1, namesake).await;
+    assert_eq!(stranger.get_json(&path).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(stranger.ask(user("hello")).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_agent_whose_time_zone_nobody_knows_does_not_start() {
+    let site = Site::start().await;
+    let mut config = agent("a", &site.model.base_url("echo"));
+    config["timeZone"] = json!("Mars/Olympus_Mons");
+    let error = site
+        .server
+        .set_agents(vec![serde_json::from_value(config).unwrap()])
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("timeZone: there is no \"Mars/Olympus_Mons\""),
+        "{error}"
+    );
+}

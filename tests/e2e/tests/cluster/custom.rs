@@ -1,0 +1,60 @@
+//! D1, D6, D7: an Agent runs an image of its own, and its model uses the skill that is in it: `examples/custom-agent`.
+
+use anyhow::{Result, ensure};
+use rockbot_e2e::{
+    chat::{Agents, user},
+    cluster::AGENT,
+    fixtures, in_namespace,
+};
+use serde_json::{Value, json};
+
+use crate::agents::reach;
+
+#[tokio::test]
+async fn d7_an_agent_runs_an_image_of_its_own() -> Result<()> {
+    in_namespace("custom", async |ns| {
+        fixtures::start_model(ns).await?;
+        ns.apply(&fixtures::custom_agent("shop", &fixtures::model_url(ns, "mcp")))
+            .await?;
+        ns.ready(AGENT, "shop").await?;
+        let (_forward, agents) = reach(ns, "shop").await?;
+        let (_, info) = agents.get("/shop").await?;
+        let info: Value = serde_json::from_str(&info)?;
+        ensure!(
+            info["skills"] == json!(["stock"]) && info["capabilities"] == json!(["stock:count"]),
+            "what everybody may use: {info}"
+        );
+
+        // The scripted model makes the calls of the message, and says what came of them.
+        let counted = say(&agents, r#"CALL count {"item":"chair"}"#, None).await?;
+        ensure!(counted == "4", "count: {counted}");
+        let refused = say(&agents, r#"CALL restock {"item":"chair"}"#, None).await?;
+        ensure!(refused.contains("tool_not_found"), "restock is for owners: {refused}");
+        let restocked = say(&agents, r#"CALL restock {"item":"chair"}"#, Some(fixtures::KEY)).await?;
+        ensure!(restocked == "5", "restock by its owner: {restocked}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn k1_the_templates_agent_is_accepted() -> Result<()> {
+    in_namespace("template", async |ns| {
+        let file = ns.cluster.settings.repository().join("examples/template/agent.yaml");
+        let yaml = std::fs::read_to_string(file)?;
+        let yaml = yaml
+            .replace("{{project-name}}", "dice-agent")
+            .replace("{{registry}}", "docker.io");
+        ns.apply(&yaml).await
+    })
+    .await
+}
+
+async fn say(agents: &Agents, prompt: &str, key: Option<&str>) -> Result<String> {
+    let (status, answer) = agents.post_as(key, "/shop/chat/completions", &user(prompt)).await?;
+    ensure!(status.is_success(), "{status}: {answer}");
+    Ok(answer["choices"][0]["message"]["content"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned())
+}

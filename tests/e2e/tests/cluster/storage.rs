@@ -1,0 +1,124 @@
+//! S7: what an agent keeps on a volume outlives its pods and every edit, and goes with the agent.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::{
+    ResourceExt,
+    api::{Patch, PatchParams},
+};
+use reqwest::StatusCode;
+use rockbot_e2e::{Namespace, cluster::AGENT, eventually, in_namespace, node::run_on_node, wait::Seen};
+use serde_json::{Value, json};
+
+use crate::agents::reach;
+
+#[tokio::test]
+async fn s7_a_volume_outlives_every_edit_and_goes_with_its_agent() -> Result<()> {
+    in_namespace("storage", async |ns| {
+        let directory = format!("/tmp/{}", ns.name);
+        let settings = &ns.cluster.settings;
+        // Whom the directory of a node belongs to is nothing that a pod's fsGroup changes.
+        run_on_node(settings, &["mkdir", "--mode=0777", &directory]).await?;
+        let outcome = on_volume(ns, &directory).await;
+        let delete = [
+            "delete",
+            "persistentvolume",
+            &ns.name,
+            "--ignore-not-found",
+            "--wait=false",
+        ];
+        ns.cluster.run_kubectl(&delete).await?;
+        run_on_node(settings, &["rm", "-rf", &directory]).await?;
+        outcome
+    })
+    .await
+}
+
+async fn on_volume(ns: &Namespace, directory: &str) -> Result<()> {
+    let volume = format!(
+        "
+apiVersion: v1
+kind: PersistentVolume
+metadata: {{ name: {name}, labels: {{ rockbot.dev/e2e: \"true\" }} }}
+spec:
+  capacity: {{ storage: 1Gi }}
+  accessModes: [ReadWriteOnce]
+  persistentVolumeReclaimPolicy: Retain
+  claimRef: {{ namespace: {name}, name: agent-keeper }}
+  hostPath: {{ path: {directory} }}
+",
+        name = ns.name
+    );
+    // A volume is in no namespace.
+    ns.cluster.try_kubectl(&["apply", "--filename=-"], &volume).await?;
+    ns.apply(&keeper("100Mi")).await?;
+    ns.ready(AGENT, "keeper").await?;
+    let claim = claim(ns).await?;
+    let (status, response) = ask(ns, &json!({ "model": "keeper", "input": "one" })).await?;
+    ensure!(
+        status == StatusCode::OK && response["store"] == true,
+        "{status}: {response}"
+    );
+    let id = response["id"].as_str().context("no id")?;
+
+    for edit in [
+        json!({ "instructions": "You are terse." }),
+        json!({ "storage": { "type": "Ephemeral", "volume": null } }),
+        json!({ "storage": { "type": "Volume", "volume": { "size": "100Mi", "storageClassName": "" } } }),
+    ] {
+        let patch = Patch::Merge(json!({ "spec": edit }));
+        ns.rockbot(AGENT)
+            .patch("keeper", &PatchParams::default(), &patch)
+            .await?;
+        ns.ready(AGENT, "keeper").await?;
+        ensure!(self::claim(ns).await? == claim, "the claim is another one after {edit}");
+    }
+    let body = json!({ "model": "keeper", "input": "two", "previous_response_id": id });
+    let (status, response) = ask(ns, &body).await?;
+    ensure!(status == StatusCode::OK, "{status}: {response}");
+
+    let refused = ns.try_apply(&keeper("50Mi")).await?;
+    ensure!(
+        !refused.success() && refused.stderr.contains("cannot shrink"),
+        "{refused:?}"
+    );
+    let patch = Patch::Merge(json!({ "spec": { "replicas": 2 } }));
+    let refused = ns.rockbot(AGENT).patch("keeper", &PatchParams::default(), &patch).await;
+    let refused = refused.map(drop).map_err(|error| error.to_string());
+    ensure!(
+        matches!(&refused, Err(message) if message.contains("replicas of at most 1")),
+        "{refused:?}"
+    );
+
+    ns.kubectl(&["delete", "agent", "keeper"]).await?;
+    eventually("the claim is gone", Duration::from_secs(60), async || {
+        let left = ns.api::<PersistentVolumeClaim>().get_opt("agent-keeper").await?;
+        Ok(Seen::when(left.is_none(), || format!("{left:?}")))
+    })
+    .await
+}
+
+fn keeper(size: &str) -> String {
+    format!(
+        "
+apiVersion: rockbot.dev/v1alpha1
+kind: Agent
+metadata: {{ name: keeper }}
+spec:
+  model: {{ provider: Demo }}
+  storage: {{ type: Volume, volume: {{ size: {size}, storageClassName: \"\" }} }}
+"
+    )
+}
+
+async fn claim(ns: &Namespace) -> Result<Option<String>> {
+    Ok(ns.api::<PersistentVolumeClaim>().get("agent-keeper").await?.uid())
+}
+
+/// Asks the pod that there is now.
+async fn ask(ns: &Namespace, body: &Value) -> Result<(StatusCode, Value)> {
+    let (_forward, server) = reach(ns, "keeper").await?;
+    server.post("/v1/responses", body).await
+}
