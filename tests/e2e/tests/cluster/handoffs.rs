@@ -23,6 +23,15 @@ use crate::agents::reach;
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736";
 
+const WALLED: &str = "
+apiVersion: rockbot.dev/v1alpha1
+kind: Agent
+metadata: { name: walled }
+spec:
+  model: { provider: Demo }
+  handoffs: [{ name: onward, type: Agent, target: b, description: Knows more. }]
+";
+
 #[tokio::test]
 async fn d4_agents_hand_tasks_to_each_other_across_pods() -> Result<()> {
     in_namespace("handoffs", async |ns| {
@@ -94,8 +103,11 @@ async fn the_circle_was_refused(model: &Model) -> Result<()> {
     Ok(())
 }
 
-/// A pod with the labels of agent `a` reaches the pods of `b`, and not those of `c`.
+/// A pod with the labels of an agent that hands tasks to `b` reaches the pods of `b`, and not those of `c`. Its model is
+/// no pod of the namespace: a rule for that would let all of them through.
 async fn only_targets_are_reached(ns: &Namespace) -> Result<()> {
+    ns.apply(WALLED).await?;
+    ns.ready(AGENT, "walled").await?;
     let ip = async |agent: &str| {
         let pods: Api<Pod> = ns.api();
         let list = ListParams::default().labels(&format!("app.kubernetes.io/instance={agent}"));
@@ -118,12 +130,12 @@ for name in os.environ['TARGETS'].split():
     ensure!(seen == "open\nopen\n", "an ordinary pod sees {seen:?}");
     let labels = BTreeMap::from([
         ("app.kubernetes.io/name".to_owned(), "rockbot-agent".to_owned()),
-        ("app.kubernetes.io/instance".to_owned(), "a".to_owned()),
+        ("app.kubernetes.io/instance".to_owned(), "walled".to_owned()),
         ("app.kubernetes.io/component".to_owned(), "agent".to_owned()),
     ]);
     let probe = fixtures::python_pod("probe", &labels, source, &targets)?;
     let seen = fixtures::run_pod(ns, &probe).await?;
-    ensure!(seen == "open\nTimeoutError\n", "a pod of agent a sees {seen:?}");
+    ensure!(seen == "open\nTimeoutError\n", "a pod of the agent sees {seen:?}");
     Ok(())
 }
 
