@@ -139,13 +139,10 @@ pub(crate) fn attribute(key: &str, value: &str) -> KeyValue {
 }
 
 fn http_client(settings: &Settings) -> Result<reqwest::Client, InvalidSetting> {
-    let mut http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+    let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
     let urls = [&settings.traces, &settings.metrics];
-    if urls.into_iter().flatten().all(|url| url.scheme() == "http") {
-        // Loading the system's certificates costs megabytes that a plain connection never needs.
-        http = http.tls_certs_only([]);
-    }
-    http.build().map_err(|error| InvalidSetting {
+    let http = rockbot_http::build(http, urls.into_iter().flatten().map(Url::as_str));
+    http.map_err(|error| InvalidSetting {
         variable: "OTEL_EXPORTER_OTLP_ENDPOINT",
         problem: format!("needs an HTTP client, which cannot be set up: {error}"),
     })

@@ -110,11 +110,5 @@ impl Sender {
 
 fn causes(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(&error);
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
+    rockbot_http::causes(&error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

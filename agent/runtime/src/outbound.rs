@@ -5,7 +5,6 @@
 mod signature;
 
 use std::{
-    error::Error,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -18,7 +17,6 @@ use reqwest::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::Context;
@@ -29,12 +27,19 @@ const MAX_ANSWER: usize = 1 << 20;
 /// Characters of a refusal that are passed on.
 const MAX_WORDS: usize = 500;
 
-/// The HTTP clients of an agent. They are made with the first request: an idle agent does not need their memory, and
-/// the system's certificates cost megabytes that plain connections never need.
-#[derive(Debug, Default)]
-pub(crate) struct Outbound {
-    plain: OnceCell<Client>,
-    tls: OnceCell<Client>,
+/// The HTTP clients of an agent.
+#[derive(Debug)]
+pub(crate) struct Outbound(rockbot_http::Clients);
+
+impl Default for Outbound {
+    fn default() -> Self {
+        Self(rockbot_http::Clients::new(|| {
+            Client::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .tcp_nodelay(true)
+                .redirect(Policy::none())
+        }))
+    }
 }
 
 /// A request to a service or a webhook.
@@ -60,19 +65,7 @@ impl Outbound {
     /// # Errors
     /// In words, when it cannot be set up.
     pub(crate) async fn client(&self, url: &Url) -> Result<&Client, String> {
-        let http = || {
-            Client::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .tcp_nodelay(true)
-                .redirect(Policy::none())
-        };
-        let made = if url.scheme() == "http" {
-            self.plain
-                .get_or_try_init(async || http().tls_certs_only([]).build())
-                .await
-        } else {
-            self.tls.get_or_try_init(async || http().build()).await
-        };
+        let made = self.0.of(url).await;
         made.map_err(|error| format!("an HTTP client cannot be set up: {error}"))
     }
 
@@ -180,12 +173,7 @@ async fn read(mut response: Response) -> Result<Vec<u8>, String> {
 /// Why a request failed, in words for a model: what is beneath it names addresses and goes to the log alone.
 pub(crate) fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
+    let causes: Vec<_> = rockbot_http::causes(&error).map(ToString::to_string).collect();
     tracing::warn!(causes = causes.join(": "), "{error}");
     if error.is_connect() {
         "it cannot be reached".to_owned()

@@ -115,12 +115,7 @@ impl Client {
                 .no_proxy()
                 .connect_timeout(CONNECT_TIMEOUT)
                 .tcp_nodelay(true);
-            // Loading the system's certificates costs megabytes that a plain connection never needs.
-            if self.settings.url.scheme() == "http" {
-                http.tls_certs_only([]).build()
-            } else {
-                http.build()
-            }
+            rockbot_http::build(http, [self.settings.url.as_str()])
         };
         self.http.get_or_try_init(make).await.map_err(broken)
     }

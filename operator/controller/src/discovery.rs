@@ -241,10 +241,8 @@ fn reason(error: &ClientInitializeError) -> String {
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .last()
-        .map(ToString::to_string)
-        .unwrap_or_default()
+    let root = rockbot_http::causes(error).last();
+    root.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// A client that goes where the URL says and nowhere else: a redirect could lead into the cluster.
@@ -253,12 +251,7 @@ fn http_client(url: &str) -> Result<reqwest::Client, reqwest::Error> {
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_max_idle_per_host(0)
         .redirect(Policy::none());
-    // Loading the system's certificates costs megabytes that a plain connection never needs.
-    if url.starts_with("http://") {
-        client.tls_certs_only([]).build()
-    } else {
-        client.build()
-    }
+    rockbot_http::build(client, [url])
 }
 
 /// What the operator tells a server about itself.

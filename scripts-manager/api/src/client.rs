@@ -87,15 +87,11 @@ impl Client {
 
     async fn http(&self) -> Result<&reqwest::Client, ScriptError> {
         let make = async || {
-            let mut http = reqwest::Client::builder()
+            let http = reqwest::Client::builder()
                 .no_proxy()
                 .connect_timeout(Duration::from_secs(5))
                 .tcp_nodelay(true);
-            if self.endpoint.scheme() == "http" {
-                // Loading the system's certificates costs megabytes that a plain connection never needs.
-                http = http.tls_certs_only([]);
-            }
-            http.build()
+            rockbot_http::build(http, [self.endpoint.as_str()])
         };
         let made = self.http.get_or_try_init(make).await;
         made.map_err(|error| ScriptError::new(ScriptErrorCode::Internal, error.to_string()))

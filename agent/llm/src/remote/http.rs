@@ -1,6 +1,6 @@
 //! HTTP to a provider: clients, the key, the deadline of a response's head, and errors of the transport.
 
-use std::{error::Error, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use reqwest::{
@@ -9,7 +9,6 @@ use reqwest::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tokio::sync::OnceCell;
 use tracing::warn;
 use url::Url;
 
@@ -19,24 +18,20 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest error body that is read.
 const MAX_BODY: usize = 64 << 10;
 
-/// The HTTP clients of an agent. They are made with the first request: TLS tables are memory that an idle agent does
-/// not need, and the system's certificates cost megabytes that plain connections never need.
-#[derive(Default)]
-pub(crate) struct Clients {
-    plain: OnceCell<Client>,
-    tls: OnceCell<Client>,
+/// The HTTP clients of an agent.
+pub(crate) struct Clients(rockbot_http::Clients);
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self(rockbot_http::Clients::new(|| {
+            Client::builder().connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true)
+        }))
+    }
 }
 
 impl Clients {
     async fn of(&self, url: &Url) -> Result<&Client, ModelError> {
-        let http = || Client::builder().connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
-        let made = if url.scheme() == "http" {
-            self.plain
-                .get_or_try_init(async || http().tls_certs_only([]).build())
-                .await
-        } else {
-            self.tls.get_or_try_init(async || http().build()).await
-        };
+        let made = self.0.of(url).await;
         made.map_err(|error| configuration(format!("cannot set up an HTTP client: {error}")))
     }
 
@@ -136,12 +131,7 @@ pub(super) fn silence() -> ModelError {
 /// The causes go to the log alone: they name addresses that are no client's business.
 fn log(error: reqwest::Error) {
     let error = error.without_url();
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
+    let causes: Vec<_> = rockbot_http::causes(&error).map(ToString::to_string).collect();
     warn!(causes = causes.join(": "), "{error}");
 }
 

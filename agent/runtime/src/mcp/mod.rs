@@ -259,12 +259,7 @@ fn http_client(url: &str) -> Result<Client, reqwest::Error> {
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .pool_max_idle_per_host(0);
-    // Loading the system's certificates costs megabytes that a plain connection never needs.
-    if url.starts_with("http://") {
-        client.tls_certs_only([]).build()
-    } else {
-        client.build()
-    }
+    rockbot_http::build(client, [url])
 }
 
 /// What is no URL gets no connection either, which is told elsewhere.
