@@ -47,11 +47,11 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<()> {
     let shutdown = stop_on_signal()?;
     let watch = Watch::start(&args.files)?;
     let reloads = tokio::spawn(reload_on_edits(watch, args, secrets, server.clone(), shutdown.clone()));
-    let served = rockbot_agent_server::serve(listener, server, Drain::default(), shutdown.clone()).await;
+    rockbot_agent_server::serve(listener, server, Drain::default(), shutdown.clone()).await;
     shutdown.cancel();
     reloads.await?;
     telemetry.end().await;
-    served.context("the server failed")
+    Ok(())
 }
 
 /// Reads the manifests and serves what they say from now on. On an error the server goes on as it was.

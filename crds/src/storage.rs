@@ -66,6 +66,10 @@ pub struct Postgres {
     pub port: i32,
     /// Where the URL is, which has the user and the password: `postgres://USER:PASSWORD@HOST/DATABASE`.
     pub url: DatabaseUrl,
+    /// Who signs the database's certificate; the authorities that the agent's image trusts when absent. With it, connections
+    /// are always encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Authorities>,
 }
 
 /// The URL of a database.
@@ -73,6 +77,15 @@ pub struct Postgres {
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseUrl {
     /// Secret of the agent's namespace. It is mounted as a file; a changed URL is used for each new connection.
+    pub secret_key_ref: SecretKeyRef,
+}
+
+/// Authorities that sign certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Authorities {
+    /// Secret of the agent's namespace with their certificates, as PEM. It is mounted as a file; changed ones count for each
+    /// new connection.
     pub secret_key_ref: SecretKeyRef,
 }
 

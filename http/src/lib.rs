@@ -1,18 +1,20 @@
 //! What the HTTP clients of RockBot's processes have in common: how they are made, and what is said when they fail.
 //!
-//! Knows nothing of what is asked or of whom; timeouts, proxies and redirects are each caller's decision.
+//! Knows nothing of what is asked or of whom; timeouts and proxies are each caller's decision. None follows a redirect: it
+//! could lead into the cluster, and it would take along the keys that have headers of their own.
 
 use std::{error::Error, iter::successors};
 
-use reqwest::{Client, ClientBuilder};
+use reqwest::{Client, ClientBuilder, redirect::Policy};
 use tokio::sync::OnceCell;
 use url::Url;
 
-/// Makes a client for `urls` and nothing else. One whose URLs are all `http://` cannot speak TLS.
+/// Makes a client that asks `urls` and nothing else. One whose URLs are all `http://` cannot speak TLS.
 ///
 /// # Errors
 /// As [`ClientBuilder::build`].
 pub fn build<'a>(builder: ClientBuilder, urls: impl IntoIterator<Item = &'a str>) -> reqwest::Result<Client> {
+    let builder = builder.redirect(Policy::none());
     // Loading the system's certificates costs megabytes that a plain connection never needs.
     if urls.into_iter().all(|url| url.starts_with("http://")) {
         builder.tls_certs_only([]).build()

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Time for what was not sent yet at the end; a receiver that is away does not hold a process up.
-const FLUSH_DEADLINE: Duration = Duration::from_millis(1500);
+pub const FLUSH_DEADLINE: Duration = Duration::from_millis(1500);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends traces and metrics while it exists, if that is wanted at all.

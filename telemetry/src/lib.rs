@@ -21,8 +21,8 @@ mod traces;
 
 pub use args::{LogArgs, LogFormat, OtlpArgs};
 pub use context::{TraceContext, inject, traceparent};
-pub use export::Telemetry;
-pub use log::{LogTo, start_log};
+pub use export::{FLUSH_DEADLINE, Telemetry};
+pub use log::{AUDIT, LogTo, start_log};
 pub use opentelemetry::{Array, KeyValue, StringValue, Value, trace::SpanKind};
 pub use settings::InvalidSetting;
 pub use span::{Span, captures_content};

@@ -13,6 +13,9 @@ use crate::{LogArgs, LogFormat};
 /// A library that logs as an error whatever keeps an MCP server from answering. Its users say so themselves.
 const QUIET: &str = "rmcp";
 
+/// Target of lines that a log has whatever its level is: who did what.
+pub const AUDIT: &str = "audit";
+
 /// Where the log goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogTo {
@@ -22,12 +25,12 @@ pub enum LogTo {
     Stderr,
 }
 
-/// Reads levels, those of [`QUIET`] being off unless they are named.
+/// Reads levels, those of [`QUIET`] being off unless they are named, and [`AUDIT`] always on.
 pub(crate) fn levels(text: &str) -> Result<Targets, ParseError> {
     let asked: Targets = text.parse()?;
     let quiet = Targets::new().with_target(QUIET, LevelFilter::OFF);
     let default = asked.default_level();
-    let levels = quiet.with_targets(asked);
+    let levels = quiet.with_targets(asked).with_target(AUDIT, LevelFilter::INFO);
     Ok(match default {
         Some(level) => levels.with_default(level),
         None => levels,
@@ -57,6 +60,14 @@ mod tests {
     use tracing_subscriber::filter::LevelFilter as Level;
 
     use super::*;
+
+    #[test]
+    fn t16_no_level_leaves_an_audit_record_out() {
+        for text in ["error", "off", "error,audit=off", "rockbot_llm=debug"] {
+            let levels = levels(text).unwrap();
+            assert!(levels.would_enable(AUDIT, &tracing::Level::INFO), "{text}");
+        }
+    }
 
     #[test]
     fn a_noisy_library_is_off_unless_it_is_named() {

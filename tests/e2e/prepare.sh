@@ -31,6 +31,6 @@ prepare_cluster() {
 	# The chart's admission policy quotes the programs of script pods, and an old quotation refuses every pod.
 	UPDATE=1 cargo test --quiet --package rockbot-sandbox --test pod >/dev/null
 	say "== images"
-	mapfile -t archives < <(tests/images/build-product && for image in python test-mcp-everything test-package-index; do tests/images/build $image | tail -n 1; done)
+	mapfile -t archives < <(tests/images/build-product && for image in python test-mcp-everything test-package-index test-postgres; do tests/images/build $image | tail -n 1; done)
 	tests/cluster/load-image "${archives[@]}"
 }

@@ -18,6 +18,9 @@ pub use template::{Template, VARIABLES};
 /// File name of the configuration inside the agent's ConfigMap and config directory.
 pub const FILE_NAME: &str = "agent.json";
 
+/// Seconds that an agent's pod has, beyond its longest request, to end.
+pub const SHUTDOWN_SECONDS: u32 = 10;
+
 /// One agent, as the agent server runs it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -20,6 +20,10 @@ pub enum StorageConfig {
     Postgres {
         /// File that holds the URL with user, password and database; read again for each new connection.
         url_file: PathBuf,
+        /// File with the certificates of those who sign the database's own, as PEM; read again for each new connection. Those
+        /// that the system trusts when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ca_file: Option<PathBuf>,
         /// Host of the database; stands in for the one in the URL.
         host: String,
         /// Port of the database; stands in for the one in the URL.

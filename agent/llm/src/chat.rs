@@ -158,6 +158,9 @@ pub struct FunctionCall {
     /// Arguments as JSON text, exactly as the model wrote it.
     #[serde(default)]
     pub arguments: String,
+    /// Every other field, as it came.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 impl Message {
@@ -227,6 +230,7 @@ impl ToolCall {
         let function = FunctionCall {
             name: name.into(),
             arguments: arguments.into(),
+            extra: Map::new(),
         };
         Self {
             id: id.into(),

@@ -64,7 +64,12 @@ impl Said {
                 call.function.name.push_str(delta.name.as_deref().unwrap_or_default());
                 call.function.arguments.push_str(&delta.arguments);
             }
-            Event::Role(_) | Event::Finish(_) | Event::Usage(_) | Event::Extra(_) => {}
+            Event::Role(_)
+            | Event::Finish(_)
+            | Event::Usage(_)
+            | Event::Logprobs(_)
+            | Event::Extra(_)
+            | Event::Origin(_) => {}
         }
     }
 
@@ -124,6 +129,7 @@ mod tests {
             id: id.map(str::to_owned),
             name: id.map(|_| "add".to_owned()),
             arguments: arguments.to_owned(),
+            ..ToolCallDelta::default()
         };
         for event in [
             Event::Content("T".into()),

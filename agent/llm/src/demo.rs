@@ -123,6 +123,7 @@ fn call(script: &str, position: usize) -> ToolCallDelta {
         id: Some(format!("demo{position}")),
         name: Some(SCRIPT_TOOL.to_owned()),
         arguments: json!({ "script": script }).to_string(),
+        ..ToolCallDelta::default()
     }
 }
 

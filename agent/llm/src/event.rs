@@ -2,7 +2,7 @@
 
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::ModelError;
 
@@ -20,16 +20,20 @@ pub enum Event {
     Reasoning(String),
     /// More of a tool call.
     ToolCall(ToolCallDelta),
+    /// How probable the tokens of the text before it were, as OpenAI has it.
+    Logprobs(Map<String, Value>),
     /// Why the answer ends, in OpenAI's words: `stop`, `length`, `tool_calls`, `content_filter`.
     Finish(String),
     /// What the answer cost.
     Usage(Usage),
     /// Fields of a delta that RockBot does not know, as they came.
     Extra(Map<String, Value>),
+    /// Who has answered: `service_tier` and `system_fingerprint`, where they are new.
+    Origin(Map<String, Value>),
 }
 
 /// A fragment of a tool call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToolCallDelta {
     /// Which call of the answer it belongs to.
     pub index: u32,
@@ -39,6 +43,8 @@ pub struct ToolCallDelta {
     pub name: Option<String>,
     /// More of the arguments' JSON text.
     pub arguments: String,
+    /// Fields of the call that RockBot does not know, as they came.
+    pub extra: Map<String, Value>,
 }
 
 /// Tokens that answers cost.
@@ -84,12 +90,37 @@ fn add_numbers(sum: &mut Map<String, Value>, addend: &Map<String, Value>) {
         match (sum.get_mut(name), value) {
             (Some(Value::Object(sum)), Value::Object(addend)) => add_numbers(sum, addend),
             (Some(Value::Number(sum)), Value::Number(addend)) => {
-                if let (Some(a), Some(b)) = (sum.as_u64(), addend.as_u64()) {
-                    *sum = (a + b).into();
-                }
+                let whole = sum.as_u64().zip(addend.as_u64());
+                let total = whole.map(|(a, b)| Number::from(a + b));
+                // What it cost in money.
+                let total = total.or_else(|| Number::from_f64(sum.as_f64()? + addend.as_f64()?));
+                *sum = total.unwrap_or_else(|| sum.clone());
             }
             (Some(Value::Null) | None, value) => drop(sum.insert(name.clone(), value.clone())),
             (Some(_), _) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_rounds_cost_is_added_up_in_tokens_and_in_money() {
+        let round = |json| serde_json::from_value::<Usage>(json).unwrap();
+        let mut sum = round(json!({ "prompt_tokens": 1, "cost": 0.25, "is_byok": false }));
+        let more = json!({ "prompt_tokens": 2, "cost": 0.5, "details": { "cached_tokens": 3, "upstream": null } });
+        for _ in 0..2 {
+            sum.add(&round(more.clone()));
+        }
+        assert_eq!(sum.prompt_tokens, 5);
+        let extra = json!({ "cost": 1.25, "is_byok": false, "details": { "cached_tokens": 6, "upstream": null } });
+        assert_eq!(Value::Object(sum.extra), extra);
+        let mut free = round(json!({ "cost": 0 }));
+        free.add(&round(json!({ "cost": 0.5 })));
+        assert_eq!(free.extra["cost"], 0.5);
     }
 }

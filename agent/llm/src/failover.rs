@@ -27,4 +27,8 @@ impl Model for Failover {
         // The first is the agent's model; what became of the others is in the log.
         Err(first.unwrap_or_else(|| ModelError::new(crate::ModelErrorKind::Configuration, "the agent has no model")))
     }
+
+    fn problems(&self) -> Vec<String> {
+        self.0.iter().flat_map(|model| model.problems()).collect()
+    }
 }

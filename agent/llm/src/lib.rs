@@ -31,7 +31,8 @@ use failover::Failover;
 pub use metrics::Metrics;
 use observe::Observed;
 pub use reasoning::REASONING_DETAILS;
-use remote::{Clients, Remote};
+pub use remote::Endpoints;
+use remote::Remote;
 use rockbot_agent_config::ModelConfig;
 
 /// A provider that wants a longer pause is not waited for: the client gets its Retry-After instead.
@@ -47,14 +48,19 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// [`ModelError`] when the provider refuses or cannot be reached; the stream itself yields what goes wrong later.
     async fn stream(&self, request: &ChatRequest) -> Result<EventStream, ModelError>;
+
+    /// What keeps it from answering, as far as that is known without asking. Tells neither addresses nor keys.
+    fn problems(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
-/// The model that `config` names, with those that stand in for it, counted in `metrics`. Nothing is sent yet.
+/// The model that `config` names, with those that stand in for it, among `endpoints` and counted in `metrics`. Nothing is
+/// sent yet.
 ///
 /// # Errors
 /// When a base URL is no URL.
-pub fn connect(config: &ModelConfig, metrics: &Metrics) -> Result<Arc<dyn Model>, ModelError> {
-    let clients = Arc::new(Clients::default());
+pub fn connect(config: &ModelConfig, endpoints: &Endpoints, metrics: &Metrics) -> Result<Arc<dyn Model>, ModelError> {
     let last = config.fallbacks.len();
     let models = std::iter::once(config).chain(&config.fallbacks).enumerate();
     let models: Result<Vec<Box<dyn Model>>, ModelError> = models
@@ -67,7 +73,7 @@ pub fn connect(config: &ModelConfig, metrics: &Metrics) -> Result<Arc<dyn Model>
             let wire = wire::of(config)?;
             let url = wire.as_ref().map(|wire| wire.url().clone());
             let model: Box<dyn Model> = match wire {
-                Some(wire) => Box::new(Remote::new(config, wire, Arc::clone(&clients), patience)),
+                Some(wire) => Box::new(Remote::new(config, wire, endpoints.clone(), patience)),
                 None => Box::new(Demo),
             };
             Ok(Box::new(Observed::new(model, config, url.as_ref(), metrics)) as Box<dyn Model>)

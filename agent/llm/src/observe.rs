@@ -100,6 +100,10 @@ impl Model for Observed {
             }
         }
     }
+
+    fn problems(&self) -> Vec<String> {
+        self.model.problems()
+    }
 }
 
 /// A call of a model. Dropping it tells of it.
@@ -122,8 +126,8 @@ impl Call {
         match event {
             Event::Usage(usage) => self.usage = Some(usage.clone()),
             Event::Finish(reason) => self.finish = Some(reason.clone()),
-            Event::Role(_) => {}
-            Event::Content(_) | Event::Reasoning(_) | Event::ToolCall(_) | Event::Extra(_) => {
+            Event::Role(_) | Event::Origin(_) => {}
+            Event::Content(_) | Event::Reasoning(_) | Event::ToolCall(_) | Event::Logprobs(_) | Event::Extra(_) => {
                 if self.first_chunk.is_none() {
                     let after = self.started.elapsed();
                     self.first_chunk = Some(after);

@@ -112,6 +112,10 @@ impl Refusal {
             None if status.is_none_or(|status| status.is_client_error()) => {
                 (Kind::InvalidRequest, said("the model provider refused the request"))
             }
+            None if status.is_some_and(|status| status.is_redirection()) => (
+                Kind::BadResponse,
+                "the model provider redirects, and the agent's key goes nowhere else; check model.baseUrl".to_owned(),
+            ),
             None => (
                 Kind::BadResponse,
                 format!("the model provider answered with HTTP {}", status.unwrap_or_default()),

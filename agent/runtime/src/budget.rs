@@ -4,12 +4,14 @@
 //! as that place allows. While it cannot be used, this process goes on with what it knows and counts the rest later.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use jiff::{Timestamp, Zoned, civil::Date, tz::TimeZone};
 use rockbot_agent_store::{Space, StoreError};
+use rockbot_llm::Event;
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 /// How long a day is remembered: longer than it lasts anywhere.
@@ -55,36 +57,47 @@ impl Budget {
 
     /// How it stands, with what other processes have used.
     pub async fn look(&self) -> Standing {
-        let date = self.today();
-        match self.space.get::<u64>(&name(date)).await {
-            Ok(written) => self.learn(date, written.unwrap_or_default()),
-            Err(error) => Self::cannot("read", &error),
-        }
-        self.known()
+        self.look_at(&self.now()).await
     }
 
     /// How it stands, as far as this process knows without asking.
     pub fn known(&self) -> Standing {
-        let now = self.now();
-        Standing {
-            used: self.day(now.date()).used,
-            limit: self.limit,
-            resets_at: next_day(&now),
-        }
+        self.known_at(&self.now())
     }
 
     /// Counts `tokens`.
     pub(crate) async fn charge(&self, tokens: u64) {
-        let date = self.today();
-        let unwritten = {
-            let mut day = self.day(date);
+        self.charge_at(self.now().date(), tokens).await;
+    }
+
+    async fn look_at(&self, now: &Zoned) -> Standing {
+        let date = now.date();
+        match self.space.get::<u64>(&name(date)).await {
+            Ok(written) => self.learn(date, written.unwrap_or_default()),
+            Err(error) => Self::cannot("read", &error),
+        }
+        self.known_at(now)
+    }
+
+    fn known_at(&self, now: &Zoned) -> Standing {
+        Standing {
+            used: self.day(now.date()).map_or(0, |day| day.used),
+            limit: self.limit,
+            resets_at: next_day(now),
+        }
+    }
+
+    async fn charge_at(&self, date: Date, tokens: u64) {
+        let unwritten = self.day(date).map_or(tokens, |mut day| {
             day.used += tokens;
             std::mem::take(&mut day.unwritten) + tokens
-        };
+        });
         match self.space.add(&name(date), unwritten, Some(REMEMBERED)).await {
             Ok(written) => self.learn(date, written),
             Err(error) => {
-                self.day(date).unwritten += unwritten;
+                if let Some(mut day) = self.day(date) {
+                    day.unwritten += unwritten;
+                }
                 Self::cannot("counted", &error);
             }
         }
@@ -92,32 +105,70 @@ impl Budget {
 
     /// Takes in what is written of `date`.
     fn learn(&self, date: Date, written: u64) {
-        let mut day = self.day(date);
-        if day.date == date {
+        if let Some(mut day) = self.day(date) {
             day.used = day.used.max(written + day.unwritten);
         }
-    }
-
-    fn today(&self) -> Date {
-        self.now().date()
     }
 
     fn now(&self) -> Zoned {
         Timestamp::now().to_zoned(self.zone.clone())
     }
 
-    /// The day `date`, begun anew when it is another one than that before. Nothing that can panic runs under the lock,
-    /// so a poisoned state is as good as any.
-    fn day(&self, date: Date) -> MutexGuard<'_, Day> {
+    /// The day `date`, begun if it is later than that before; `None` once it is over. Nothing that can panic runs under
+    /// the lock, so a poisoned state is as good as any.
+    fn day(&self, date: Date) -> Option<MutexGuard<'_, Day>> {
         let mut day = self.day.lock().unwrap_or_else(PoisonError::into_inner);
         if day.date < date {
             *day = Day { date, ..Day::default() };
         }
-        day
+        (day.date == date).then_some(day)
     }
 
     fn cannot(what: &str, error: &StoreError) {
         warn!("the tokens of the day cannot be {what} where the agent keeps them: {error}");
+    }
+}
+
+/// What one answer of a model costs.
+///
+/// A provider says that at the end. An answer that does not come to its end, or whose provider does not say, costs a
+/// token for each piece that has come: the least that it can have cost.
+pub(crate) struct Bill {
+    budget: Arc<Budget>,
+    pieces: u64,
+}
+
+impl Bill {
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+        Self { budget, pieces: 0 }
+    }
+
+    /// Takes in what the model says.
+    pub(crate) async fn add(&mut self, event: &Event) {
+        match event {
+            Event::Usage(usage) => {
+                self.pieces = 0;
+                let tokens = usage.total_tokens.max(usage.prompt_tokens + usage.completion_tokens);
+                // It fails only when the process ends.
+                let _ = self.pay(tokens).await;
+            }
+            Event::Content(_) | Event::Reasoning(_) | Event::ToolCall(_) => self.pieces += 1,
+            _ => {}
+        }
+    }
+
+    /// Also when the client goes away at this very moment.
+    fn pay(&self, tokens: u64) -> JoinHandle<()> {
+        let budget = Arc::clone(&self.budget);
+        tokio::spawn(async move { budget.charge(tokens).await })
+    }
+}
+
+impl Drop for Bill {
+    fn drop(&mut self) {
+        if self.pieces > 0 {
+            self.pay(self.pieces);
+        }
     }
 }
 
@@ -152,8 +203,6 @@ fn next_day(now: &Zoned) -> Zoned {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use rockbot_agent_store::{Backend, Ephemeral, Key, Store};
     use rstest::rstest;
 
@@ -197,6 +246,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_new_day_begins_with_nothing_and_the_old_one_is_over() {
+        let space = Store::new(Arc::new(Ephemeral::default()), "a".into()).space("tokens");
+        let budget = Budget::new(100, TimeZone::get("Asia/Tokyo").unwrap(), space.clone());
+        let at = |time: &str| time.parse::<Timestamp>().unwrap().to_zoned(budget.zone.clone());
+        let (evening, morning) = (at("2026-11-21T23:59:00+09:00"), at("2026-11-22T00:01:00+09:00"));
+        budget.charge_at(evening.date(), 100).await;
+        assert!(budget.look_at(&evening).await.is_exhausted());
+        assert_eq!(budget.known_at(&morning).used, 0);
+        assert_eq!(budget.look_at(&morning).await.used, 0);
+        budget.charge_at(morning.date(), 7).await;
+        // The answer began before midnight.
+        budget.charge_at(evening.date(), 30).await;
+        assert_eq!(budget.known_at(&morning).used, 7);
+        assert_eq!(budget.look_at(&morning).await.used, 7);
+        assert_eq!(space.get("2026-11-21").await, Ok(Some(130)));
+        assert_eq!(space.get("2026-11-22").await, Ok(Some(7)));
+    }
+
+    #[tokio::test]
     async fn a_store_that_fails_loses_nothing() {
         // Nothing fits into it as long as something else is in there.
         let backend = Arc::new(Ephemeral::with_capacity(64));
@@ -212,7 +280,7 @@ mod tests {
         assert_eq!(budget.look().await.used, 60, "this process knows");
         backend.delete(wall).await.unwrap();
         budget.charge(7).await;
-        let today = name(budget.today());
+        let today = name(budget.now().date());
         assert_eq!(space.get(&today).await, Ok(Some(67)));
     }
 }

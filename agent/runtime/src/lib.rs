@@ -30,7 +30,7 @@ use outbound::Outbound;
 use peers::{Directory, Peers};
 use rockbot_agent_config::{AgentConfig, ToolsConfig};
 use rockbot_agent_store::{Store, Stores};
-use rockbot_llm::{Model, ModelError};
+use rockbot_llm::{Endpoints, Model, ModelError};
 use rockbot_scripts_api::ScriptRunner;
 pub use run::{ToolResult, TurnError, TurnEvent};
 use skills::{Skill, SkillError, Skills};
@@ -47,6 +47,8 @@ pub struct Environment {
     pub skills: Vec<Arc<dyn Skill>>,
     /// Finds other agents; needed by agents that hand tasks to them.
     pub directory: Option<Arc<dyn Directory>>,
+    /// Where their models are.
+    pub endpoints: Endpoints,
     /// Where they count.
     pub metrics: Metrics,
     /// Where they keep things.
@@ -149,11 +151,12 @@ impl Agent {
     /// # Errors
     /// [`AgentError`] naming the agent and the field.
     pub fn start(config: AgentConfig, environment: &Environment) -> Result<Arc<Self>, AgentError> {
-        let model =
-            rockbot_llm::connect(&config.model, &environment.metrics.models).map_err(|source| AgentError::Model {
-                agent: config.name.clone(),
-                source,
-            })?;
+        let Environment { endpoints, metrics, .. } = environment;
+        let model = rockbot_llm::connect(&config.model, endpoints, &metrics.models);
+        let model = model.map_err(|source| AgentError::Model {
+            agent: config.name.clone(),
+            source,
+        })?;
         Self::with_model(config, model, environment)
     }
 
@@ -206,7 +209,7 @@ impl Agent {
             skills,
             invoker: Invoker::new(environment.metrics.clone()),
             peers,
-            kept: Kept::default(),
+            kept: Kept::new(store.space("turns")),
             store,
             budget,
             places: Arc::new(Semaphore::new(config.limits.max_concurrent_requests as usize)),
@@ -243,6 +246,7 @@ impl Agent {
         let mut problems: Vec<_> = lost
             .map(|server| format!("no connection to the MCP server {server:?}"))
             .collect();
+        problems.extend(self.model.problems());
         let key = self.config.model.api_key_file.as_ref();
         if key.is_some_and(|file| std::fs::File::open(file).is_err()) {
             problems.push("the API key of the model cannot be read".to_owned());

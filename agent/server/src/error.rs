@@ -136,10 +136,34 @@ impl From<ModelError> for ApiError {
             _ => error.message,
         };
         let retry_after_seconds = error.retry_after.map(|after| after.as_secs_f64().ceil() as u64);
+        // Clients that are told nothing come back at once.
+        let retry_after_seconds = retry_after_seconds.or((error.kind == Kind::RateLimited).then_some(1));
         Self {
             retry_after_seconds,
             may_retry,
             ..Self::new(status, code, message)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_429_always_says_when_to_come_back() {
+        let refused = |retry_after| {
+            let error = ModelError {
+                retry_after,
+                ..ModelError::new(ModelErrorKind::RateLimited, "slow down")
+            };
+            let response = ApiError::from(error).into_response();
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+            response.headers()[RETRY_AFTER].clone()
+        };
+        assert_eq!(refused(None), "1");
+        assert_eq!(refused(Some(Duration::from_millis(1500))), "2");
     }
 }

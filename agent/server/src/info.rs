@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Query, State, rejection::QueryRejection},
     http::{
-        HeaderMap, StatusCode,
+        HeaderMap, HeaderValue, StatusCode,
         header::{CONTENT_TYPE, HOST},
     },
     response::{IntoResponse, Response},
@@ -16,7 +16,7 @@ use rockbot_agent::{Agent, Health, scope};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Server, error::ApiError, search};
+use crate::{Server, ask, error::ApiError, request::Path, search};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Characters of the instructions that stand in for a missing description.
@@ -67,10 +67,13 @@ fn default_top_k() -> usize {
     5
 }
 
-/// Agents are named by a URL as the client itself reached the server.
+/// Agents are named by a URL as the client itself reached the server: where a proxy has taken TLS off, it says so.
 fn found_object(search: &str, found: &[Arc<Agent>], headers: &HeaderMap) -> Value {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let base = host.map(|host| format!("http://{host}")).unwrap_or_default();
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let scheme = headers.get("x-forwarded-proto").map(text).unwrap_or_default();
+    let scheme = if scheme.starts_with("https") { "https" } else { "http" };
+    let host = headers.get(HOST).map(text);
+    let base = host.map(|host| format!("{scheme}://{host}")).unwrap_or_default();
     let agents = found.iter().map(|agent| {
         let Card {
             name,
@@ -95,7 +98,7 @@ pub(crate) async fn agent(
     State(server): State<Arc<Server>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let agent = server.find(&name).await?.ok_or_else(|| not_found(&name))?;
+    let agent = ask::named(&server, &name).await?;
     let Card {
         name,
         description,
@@ -155,15 +158,8 @@ pub(crate) async fn model(
     State(server): State<Arc<Server>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let agent = server.find(&name).await?;
-    agent.map(|agent| Json(model_object(&agent))).ok_or_else(|| {
-        ApiError::new(
-            StatusCode::NOT_FOUND,
-            "model_not_found",
-            format!("there is no agent {name:?}"),
-        )
-        .param("model")
-    })
+    let agent = ask::modelled(&server, Some(&name)).await?;
+    Ok(Json(model_object(&agent)))
 }
 
 fn model_object(agent: &Agent) -> Value {
@@ -188,7 +184,7 @@ pub(crate) async fn health(State(server): State<Arc<Server>>) -> Json<Value> {
 /// `GET /health/detailed`: what can be said about each agent without asking its provider.
 pub(crate) async fn health_detailed(State(server): State<Arc<Server>>) -> Json<Value> {
     let mut checks = serde_json::Map::new();
-    for agent in server.agents().list() {
+    for agent in server.list().await {
         let mut check = agent_health(&agent.health());
         if let Some(budget) = agent.budget() {
             let today = budget.look().await;
@@ -237,14 +233,6 @@ pub(crate) async fn metrics(State(server): State<Arc<Server>>) -> Result<Respons
     let text = server.metrics_text().map_err(|_| ApiError::internal())?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, kind)], text).into_response())
-}
-
-fn not_found(name: &str) -> ApiError {
-    ApiError::new(
-        StatusCode::NOT_FOUND,
-        "agent_not_found",
-        format!("there is no agent {name:?}"),
-    )
 }
 
 fn excerpt(text: &str) -> String {

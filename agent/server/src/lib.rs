@@ -8,6 +8,7 @@ mod access;
 mod agents;
 mod args;
 mod ask;
+mod body;
 mod chat;
 mod discovery;
 mod error;
@@ -33,6 +34,7 @@ use std::{
 };
 
 pub use agents::Agents;
+use body::Room;
 pub use discovery::Loopback;
 use error::ApiError;
 use metrics::ServerMetrics;
@@ -52,6 +54,7 @@ pub struct Server {
     environment: Environment,
     metrics: ServerMetrics,
     registry: Registry,
+    room: Room,
     draining: AtomicBool,
 }
 
@@ -82,6 +85,7 @@ impl Server {
             environment,
             metrics,
             registry,
+            room: Room::of_process(),
             draining: AtomicBool::new(false),
         })
     }

@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use clap::Parser;
 use rockbot_agent::{Environment, peers::Directory, skills::Skill};
-use rockbot_agent_config::AgentConfig;
+use rockbot_agent_config::{AgentConfig, Limits};
 use rockbot_operator_api::ClientSettings;
 use rockbot_scripts_api::{Client, ScriptRunner};
 use rockbot_telemetry::{LogTo, Telemetry, start_log, stop_on_signal};
@@ -18,11 +18,10 @@ use crate::{Drain, Server, args::Args, discovery::Discovery, serve};
 /// What it calls itself in traces and metrics, unless it is told otherwise.
 const SERVICE: &str = "rockbot-agent";
 
-/// Kubernetes takes a moment to stop sending requests, and grants 30 seconds in all unless told otherwise.
-const DRAIN: Drain = Drain {
-    linger: Duration::from_secs(3),
-    deadline: Duration::from_secs(25),
-};
+/// How long Kubernetes may go on to send requests after it has told the process to stop.
+const LINGER: Duration = Duration::from_secs(3);
+/// What the last byte of an answer may take beyond the answer itself.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The whole of an agent's binary: serves the agent that its configuration file describes, with `skills` besides its
 /// tools, until it is told to stop.
@@ -56,6 +55,7 @@ async fn run(args: Args, skills: Vec<Arc<dyn Skill>>) -> Result<()> {
     let text = std::fs::read_to_string(&args.config).with_context(|| format!("cannot read {path}"))?;
     let config: AgentConfig = serde_json::from_str(&text).with_context(|| format!("{path} is no agent"))?;
     let name = config.name.clone();
+    let drain = drain(&config.limits);
     let server = Server::within(Environment {
         scripts: scripts(&args, &config)?,
         directory: directory(&args),
@@ -69,9 +69,17 @@ async fn run(args: Args, skills: Vec<Arc<dyn Skill>>) -> Result<()> {
     info!(agent = name, address = %listener.local_addr()?, "serving");
     let counted = Arc::clone(&server);
     telemetry.push_metrics(move || counted.metrics_text().ok());
-    let served = serve(listener, server, DRAIN, shutdown).await;
+    serve(listener, server, drain, shutdown).await;
     telemetry.end().await;
-    served.context("the listener broke")
+    Ok(())
+}
+
+/// A request that came at the last moment may take as long as any other.
+fn drain(limits: &Limits) -> Drain {
+    Drain {
+        linger: LINGER,
+        deadline: Duration::from_secs(limits.request_timeout_seconds.into()) + LAST_WORDS,
+    }
 }
 
 /// As many connections as the system allows this process: each answer under way takes two, and what is granted unasked is
@@ -110,4 +118,26 @@ fn directory(args: &Args) -> Option<Arc<dyn Directory>> {
         token_file: args.operator_token_file.clone()?,
     };
     Some(Arc::new(Discovery::new(settings, args.namespace.clone()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use rockbot_agent_config::SHUTDOWN_SECONDS;
+    use rockbot_telemetry::FLUSH_DEADLINE;
+
+    use super::*;
+
+    #[test]
+    fn the_longest_request_ends_before_the_kubelet_loses_patience() {
+        for request_timeout_seconds in [1, 300, 3600] {
+            let Drain { linger, deadline } = drain(&Limits {
+                request_timeout_seconds,
+                ..Limits::default()
+            });
+            let longest = Duration::from_secs(request_timeout_seconds.into());
+            assert!(deadline > longest, "a request is cut off that may still run");
+            let grace = longest + Duration::from_secs(SHUTDOWN_SECONDS.into());
+            assert!(linger + deadline + FLUSH_DEADLINE < grace, "the process is killed");
+        }
+    }
 }

@@ -9,6 +9,7 @@ use rockbot_telemetry::{KeyValue, TraceContext, semconv};
 use tracing::{Span, info};
 
 use crate::{
+    body::Taken,
     error::ApiError,
     metrics::{OK, ServerMetrics, whose_error},
 };
@@ -20,8 +21,11 @@ pub(crate) struct Record {
     started: Instant,
     usage: Option<Usage>,
     status: &'static str,
+    /// What went wrong, for the log.
+    reason: Option<String>,
     /// Taken until the record is closed.
     _place: Place,
+    _room: Taken,
     /// The last line of a stream is written outside of the request's handler, yet belongs to it.
     span: Span,
     /// Its span in the trace that it belongs to.
@@ -37,6 +41,7 @@ impl Record {
         metrics: &ServerMetrics,
         agent: &Agent,
         trace: rockbot_telemetry::Span,
+        room: Taken,
     ) -> Result<Self, ApiError> {
         let place = agent.place().ok_or_else(|| {
             trace.fail("client_error");
@@ -50,7 +55,9 @@ impl Record {
             started: Instant::now(),
             usage: None,
             status: "disconnected",
+            reason: None,
             _place: place,
+            _room: room,
             span: Span::current(),
             trace,
         })
@@ -76,9 +83,13 @@ impl Record {
         self.status = OK;
     }
 
-    /// The answer is an error.
-    pub(crate) fn fail(&mut self, status: StatusCode) {
-        self.status = whose_error(status);
+    /// The answer is an error, or ends with one. What a client has done wrong is told without its words.
+    pub(crate) fn fail(&mut self, error: &ApiError) {
+        self.status = whose_error(error.status);
+        self.reason = Some(match error.status.is_server_error() {
+            true => format!("{}: {}", error.code, error.message),
+            false => error.code.to_owned(),
+        });
     }
 }
 
@@ -105,6 +116,7 @@ impl Drop for Record {
         let tokens = self.usage.as_ref().map(|usage| usage.total_tokens);
         info!(
             status = self.status,
+            reason = self.reason,
             tokens,
             milliseconds = took.as_millis() as u64,
             "request ended"

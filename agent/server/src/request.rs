@@ -1,6 +1,9 @@
 //! What a request says: its body, with errors that name the field, and its headers.
 
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::{
+    extract::{FromRequestParts, rejection::PathRejection},
+    http::{HeaderMap, HeaderName, StatusCode},
+};
 use rockbot_agent::{RequestContext, peers::HANDOFFS};
 use serde::de::DeserializeOwned;
 use tracing::{Span, field::Empty, info_span};
@@ -16,6 +19,18 @@ const TOOL_EVENTS: HeaderName = HeaderName::from_static("x-rockbot-tool-events")
 const LONGEST: usize = 128;
 /// Agents of a chain that are read: more than may be in one.
 const LONGEST_CHAIN: usize = 32;
+
+/// Parts of a path, with an error of ours where they are no text.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(ApiError))]
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        let message = format!("the path cannot be read: {}", rejection.body_text());
+        Self::new(StatusCode::BAD_REQUEST, "invalid_path", message)
+    }
+}
 
 /// Reads a body.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {

@@ -4,7 +4,6 @@ use std::{any::Any, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     http::{Method, StatusCode, Uri},
     middleware,
     response::{IntoResponse, Response},
@@ -53,7 +52,6 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/{agent}/responses/{id}/input_items", get(responses::input_items_at))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(ask::MAX_BODY))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(middleware::from_fn(limits::headers))
         .layer(CatchPanicLayer::custom(panicked))
@@ -67,7 +65,7 @@ async fn no_route(uri: Uri) -> ApiError {
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     let message = format!(
-        "{} does not answer to {method}; chat completions and responses want POST, all else GET",
+        "{} does not answer to {method}; GET / lists the endpoints; chat completions and responses are asked with POST",
         uri.path()
     );
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)

@@ -28,7 +28,7 @@ where
         Some(Err(error)) => error.into(),
         Some(Ok(_)) | None => ApiError::internal(),
     };
-    record.fail(error.status);
+    record.fail(&error);
     Err(error)
 }
 

@@ -33,6 +33,9 @@ const SWEEP: i64 = 1000;
 pub struct PostgresSettings {
     /// File that holds the URL with user, password and database; read again for each connection.
     pub url_file: PathBuf,
+    /// File with the certificates of those who sign the database's own, as PEM; read again for each connection. With it, a
+    /// connection is always encrypted; without it, those that the system trusts count.
+    pub ca_file: Option<PathBuf>,
     /// Host of the database.
     pub host: String,
     /// Port of the database.

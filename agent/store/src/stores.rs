@@ -59,8 +59,17 @@ fn backend(config: &StorageConfig) -> Arc<dyn Backend> {
         StorageConfig::Ephemeral => Arc::new(Ephemeral::default()),
         StorageConfig::Volume { directory } => Arc::new(Volume::new(directory)),
         StorageConfig::Postgres {
-            url_file, host, port, ..
-        } => Arc::new(Postgres::new(PostgresSettings { url_file, host, port })),
+            url_file,
+            ca_file,
+            host,
+            port,
+            owner: _,
+        } => Arc::new(Postgres::new(PostgresSettings {
+            url_file,
+            ca_file,
+            host,
+            port,
+        })),
     }
 }
 

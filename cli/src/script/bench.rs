@@ -46,6 +46,8 @@ const SHOWN_ERRORS: usize = 5;
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
 struct Report {
+    /// What runs the scripts, and the baseline.
+    interpreter: PathBuf,
     /// `python3 -c pass`, between the runs one at a time.
     python: Summary,
     /// Runs one at a time.
@@ -105,7 +107,7 @@ async fn measure(args: &ScriptBenchArgs) -> anyhow::Result<Report> {
     let runner = LocalRunner::new(POOL)?;
     let session = Session::default();
     let alone = args.runs.min(MAX_ALONE);
-    let interpreter = interpreter().await?;
+    let interpreter = runner.interpreter().await.to_owned();
     let (mut python, mut alone_times) = (Vec::new(), Vec::new());
     for _ in 0..alone {
         until_parked(&runner).await?;
@@ -129,6 +131,7 @@ async fn measure(args: &ScriptBenchArgs) -> anyhow::Result<Report> {
     let left_behind = before.gone(END_DEADLINE).await?;
     let (python, alone) = (Summary::of(python), Summary::of(alone_times));
     Ok(Report {
+        interpreter,
         python,
         alone,
         ratio: Ratio {
@@ -160,16 +163,6 @@ async fn until_parked(runner: &LocalRunner) -> anyhow::Result<()> {
     timeout(REFILL_DEADLINE, full)
         .await
         .context("no sandbox starts any more")
-}
-
-/// The interpreter itself. What PATH names may be a launcher, against which any sandbox looks fast.
-async fn interpreter() -> anyhow::Result<PathBuf> {
-    let mut command = Command::new("python3");
-    let output = command
-        .args(["-c", "import sys; print(sys.executable)"])
-        .output()
-        .await?;
-    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim_end()))
 }
 
 async fn start_python(python: &Path) -> anyhow::Result<Duration> {
@@ -272,7 +265,7 @@ fn text(report: &Report) -> String {
     text += &row("script, one at a time", report.alone);
     let Ratio { p50, p99 } = report.ratio;
     text += &format!(
-        "{:<44} {:>7} {p50:>9.2} {:>9} {p99:>9.2}\n",
+        "{:<44} {:>7} {p50:>9.3} {:>9} {p99:>9.3}\n",
         "  × python3 -c pass", "", ""
     );
     if let Some(together) = &report.together {
@@ -280,7 +273,8 @@ fn text(report: &Report) -> String {
         text += &row(&what, together.summary);
         text += &format!("{:<44} {:>7.1}\n", "  scripts per second", together.per_second);
     }
-    text += &format!("\n{} scripts, {} errors\n", report.runs, report.errors);
+    text += &format!("\npython3 is {}\n", report.interpreter.display());
+    text += &format!("{} scripts, {} errors\n", report.runs, report.errors);
     for error in &report.first_errors {
         text += &format!("error: {error}\n");
     }

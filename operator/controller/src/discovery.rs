@@ -7,7 +7,6 @@ use std::{
 };
 
 use kube::{api::DynamicObject, runtime::reflector::ObjectRef};
-use reqwest::redirect::Policy;
 use rmcp::{
     ClientHandler, RoleClient,
     model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion},
@@ -245,12 +244,10 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     root.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// A client that goes where the URL says and nowhere else: a redirect could lead into the cluster.
 fn http_client(url: &str) -> Result<reqwest::Client, reqwest::Error> {
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
-        .pool_max_idle_per_host(0)
-        .redirect(Policy::none());
+        .pool_max_idle_per_host(0);
     rockbot_http::build(client, [url])
 }
 

@@ -38,7 +38,7 @@ pub trait ScriptRunner: Send + Sync {
 
     /// The same, and sends what the script writes to `output` while it runs. The result carries all of it again.
     ///
-    /// A receiver that is slow slows the script down; one that is gone changes nothing.
+    /// A receiver that is slow gets it later, in larger pieces; one that is gone changes nothing.
     ///
     /// # Errors
     /// As [`run`](Self::run).

@@ -1,9 +1,9 @@
 //! Bodies of `POST /v1/scripts`.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use thiserror::Error;
 
 use crate::Requirements;
@@ -22,27 +22,41 @@ pub const MAX_INPUT_VARIABLE_BYTES: usize = 127 << 10;
 /// Most packages that a script may name.
 pub const MAX_PACKAGES: usize = 32;
 
+/// Longest `pip_packages`, as JSON.
+const MAX_PACKAGES_TEXT: usize = MAX_PACKAGES * 2048;
+
 /// What a full queue and a cold sandbox may take.
 const MARGIN: Duration = Duration::from_secs(60);
 /// What finding, fetching and unpacking packages may take.
 const PACKAGES_MARGIN: Duration = Duration::from_secs(150);
 
 /// One script to run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ScriptRequest {
     /// Python source.
     pub script: String,
     /// Reaches the script as the file that `ROCKBOT_INPUT_FILE` names, and as `ROCKBOT_INPUT` up to
     /// [`MAX_INPUT_VARIABLE_BYTES`]: a string as it is, any other JSON value as its JSON text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub input_data: Option<Value>,
     /// Deadline in seconds, 1 to [`MAX_TIMEOUT_SECONDS`].
-    #[serde(default = "default_timeout")]
     pub timeout_seconds: u32,
     /// Python packages that the script imports, as PEP 508 names with an optional version: `numpy`, `pandas==2.2.3`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pip_packages: Vec<String>,
+}
+
+/// A [`ScriptRequest`] as it arrives.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body<'a> {
+    script: String,
+    #[serde(borrow, default)]
+    input_data: Option<&'a RawValue>,
+    #[serde(default = "default_timeout")]
+    timeout_seconds: u32,
+    #[serde(borrow, default)]
+    pip_packages: Option<&'a RawValue>,
 }
 
 /// How a script ended.
@@ -192,11 +206,44 @@ pub fn longest_wait(timeout_seconds: u32, with_packages: bool) -> Duration {
 }
 
 impl ScriptRequest {
-    /// The text that the script finds in `ROCKBOT_INPUT`, if any.
-    pub fn input_text(&self) -> Option<String> {
+    /// The valid request that a body is. An input of any form stays the text that it is: as a tree it would take many times
+    /// that memory.
+    ///
+    /// # Errors
+    /// [`ScriptErrorCode::InvalidRequest`] naming the field, what was wrong and what is allowed.
+    pub fn from_body(body: &[u8]) -> Result<Self, ScriptError> {
+        let wrong = |error: serde_json::Error| ScriptError::invalid(format!("the body: {error}"));
+        let body: Body<'_> = serde_json::from_slice(body).map_err(wrong)?;
+        let input = match body.input_data.map(RawValue::get) {
+            Some(text) if text.starts_with('"') => Some(serde_json::from_str(text).map_err(wrong)?),
+            Some("null") | None => None,
+            Some(json) => Some(json.to_owned()),
+        };
+        let packages = match body.pip_packages.map(RawValue::get) {
+            Some(text) if text.len() > MAX_PACKAGES_TEXT => {
+                let message = format!("pip_packages: too long; at most {MAX_PACKAGES} packages are allowed");
+                return Err(ScriptError::invalid(message));
+            }
+            Some(text) => {
+                serde_json::from_str(text).map_err(|error| ScriptError::invalid(format!("pip_packages: {error}")))?
+            }
+            None => Vec::new(),
+        };
+        let request = Self {
+            script: body.script,
+            input_data: input.map(Value::String),
+            timeout_seconds: body.timeout_seconds,
+            pip_packages: packages,
+        };
+        request.validate()?;
+        Ok(request)
+    }
+
+    /// The text that the script finds in the file of `ROCKBOT_INPUT_FILE`, if any.
+    pub fn input_text(&self) -> Option<Cow<'_, str>> {
         self.input_data.as_ref().map(|value| match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
+            Value::String(text) => Cow::Borrowed(text.as_str()),
+            other => Cow::Owned(other.to_string()),
         })
     }
 
@@ -222,11 +269,6 @@ impl ScriptRequest {
                 input.len()
             );
             return Err(ScriptError::invalid(message));
-        }
-        if input.contains('\0') {
-            return Err(ScriptError::invalid(
-                "input_data: must not contain NUL; it becomes an environment variable",
-            ));
         }
         if !(1..=MAX_TIMEOUT_SECONDS).contains(&self.timeout_seconds) {
             let message = format!(
@@ -303,4 +345,66 @@ impl ScriptErrorCode {
 
 fn default_timeout() -> u32 {
     DEFAULT_TIMEOUT_SECONDS
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn input_reaches_the_script_as_the_text_that_was_sent() {
+        for (json, expected) in [
+            (r#"{"script":"x"}"#, None),
+            (r#"{"script":"x","input_data":null}"#, None),
+            (r#"{"script":"x","input_data":"a\nb"}"#, Some("a\nb")),
+            (r#"{"script":"x","input_data":"a\u0000b"}"#, Some("a\0b")),
+            (
+                r#"{"script":"x","input_data":{"b": 1, "a": [true]}}"#,
+                Some(r#"{"b": 1, "a": [true]}"#),
+            ),
+            (
+                r#"{"script":"x","input_data":12345678901234567890123}"#,
+                Some("12345678901234567890123"),
+            ),
+        ] {
+            assert_eq!(
+                ScriptRequest::from_body(json.as_bytes())
+                    .unwrap()
+                    .input_text()
+                    .as_deref(),
+                expected,
+                "{json}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (json, expected) in [
+            ("", "the body"),
+            ("[]", "the body"),
+            (r#"{"script":"x","scripts":1}"#, "scripts"),
+            (r#"{"script":7}"#, "string"),
+            (r#"{"script":" "}"#, "script: must not be empty"),
+            (r#"{"script":"x","timeout_seconds":0}"#, "timeout_seconds"),
+            (r#"{"script":"x","pip_packages":"numpy"}"#, "pip_packages"),
+            (r#"{"script":"x","pip_packages":["a b"]}"#, "pip_packages[0]"),
+            (r#"{"script":"x","input_data":{"a":}}"#, "the body"),
+        ] {
+            let error = ScriptRequest::from_body(json.as_bytes()).unwrap_err();
+            assert!(
+                error.message.contains(expected) && error.code == ScriptErrorCode::InvalidRequest,
+                "{json}: {error}"
+            );
+        }
+        let many = json!({ "script": "x", "pip_packages": vec![""; MAX_PACKAGES_TEXT] });
+        assert!(
+            ScriptRequest::from_body(many.to_string().as_bytes())
+                .unwrap_err()
+                .message
+                .contains("at most")
+        );
+    }
 }

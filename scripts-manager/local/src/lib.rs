@@ -3,14 +3,14 @@
 //! The same source, frames and filter as in a pod, without the pod's walls around them. Knows nothing of Kubernetes.
 
 mod packages;
+mod pool;
 mod process;
+mod python;
 
-use std::{
-    collections::VecDeque,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rockbot_sandbox::{Caps, Run, Walls};
@@ -18,18 +18,18 @@ use rockbot_scripts_api::{OutputChunk, ScriptError, ScriptErrorCode, ScriptReque
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 pub use packages::PackageSettings;
 
 use packages::Packages;
+use pool::Pool;
 use process::Sandbox;
+use python::Python;
 
 /// Scripts that run at the same time; this is somebody's laptop.
 const MAX_CONCURRENT: usize = 8;
-/// A new sandbox starts this long after a script, so that what follows the script's answer does not wait for it.
-const REFILL_DELAY: Duration = Duration::from_millis(50);
 /// How long a script waits for its turn.
 const QUEUE_DEADLINE: Duration = Duration::from_secs(60);
 /// What a supervisor may take beyond the script's own time before it counts as lost.
@@ -49,16 +49,10 @@ pub struct Inspection {
 /// Runs each script in a fresh child process. Clones share what is parked.
 #[derive(Clone, Debug)]
 pub struct LocalRunner {
-    shared: Arc<Shared>,
+    python: Arc<Python>,
+    pool: Arc<Pool>,
+    turns: Arc<Semaphore>,
     packages: Arc<Packages>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    python: PathBuf,
-    pool_size: usize,
-    parked: Mutex<VecDeque<Sandbox>>,
-    turns: Semaphore,
 }
 
 impl LocalRunner {
@@ -67,19 +61,22 @@ impl LocalRunner {
     /// # Errors
     /// When this machine has no `python3`.
     pub fn new(pool_size: usize) -> Result<Self, ScriptError> {
-        let python = process::find_python()?;
-        let packages = Arc::new(Packages::new(python.clone(), PackageSettings::default()));
-        let shared = Arc::new(Shared {
-            python,
-            pool_size,
-            parked: Mutex::default(),
-            turns: Semaphore::new(MAX_CONCURRENT),
-        });
+        let runner = Self::with_python(Python::find()?, pool_size);
         // Outside a runtime the first script finds the pool empty, and fills it.
         if Handle::try_current().is_ok() {
-            shared.refill();
+            runner.pool.refill();
         }
-        Ok(Self { shared, packages })
+        Ok(runner)
+    }
+
+    fn with_python(python: Python, pool_size: usize) -> Self {
+        let python = Arc::new(python);
+        Self {
+            pool: Pool::new(Arc::clone(&python), pool_size),
+            turns: Arc::new(Semaphore::new(MAX_CONCURRENT)),
+            packages: Arc::new(Packages::new(Arc::clone(&python), PackageSettings::default())),
+            python,
+        }
     }
 
     /// A runner for one script: nothing is started before or after it.
@@ -93,7 +90,7 @@ impl LocalRunner {
     /// The same runner with packages from elsewhere.
     #[must_use]
     pub fn with_packages(mut self, settings: PackageSettings) -> Self {
-        self.packages = Arc::new(Packages::new(self.shared.python.clone(), settings));
+        self.packages = Arc::new(Packages::new(Arc::clone(&self.python), settings));
         self
     }
 
@@ -102,7 +99,7 @@ impl LocalRunner {
     /// # Errors
     /// When no sandbox starts even so.
     pub async fn inspect(&self) -> Result<Inspection, ScriptError> {
-        let sandbox = Sandbox::start(&self.shared.python, Walls::Baseline).await?;
+        let sandbox = Sandbox::start(self.python.path().await, Walls::Baseline).await?;
         let ready = sandbox.ready();
         Ok(Inspection {
             python: ready.python.clone(),
@@ -113,7 +110,12 @@ impl LocalRunner {
 
     /// How many sandboxes are parked now.
     pub fn parked(&self) -> usize {
-        self.shared.parked.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.pool.parked()
+    }
+
+    /// The interpreter that runs scripts.
+    pub async fn interpreter(&self) -> &Path {
+        self.python.path().await
     }
 }
 
@@ -146,54 +148,18 @@ impl LocalRunner {
     ) -> Result<ScriptResult, ScriptError> {
         request.validate()?;
         let layer = self.packages.layer(&request).await?;
-        let run = Run::new(&request, Caps::default());
-        let Ok(Ok(_turn)) = timeout(QUEUE_DEADLINE, self.shared.turns.acquire()).await else {
+        let Ok(Ok(_turn)) = timeout(QUEUE_DEADLINE, self.turns.acquire()).await else {
             let message = format!("{MAX_CONCURRENT} scripts are running on this machine already; try again later");
             return Err(ScriptError::new(ScriptErrorCode::Overloaded, message).retryable(Some(1)));
         };
-        let mut sandbox = match self.shared.take_parked().await {
-            Some(sandbox) => sandbox,
-            None => Sandbox::start(&self.shared.python, Walls::Strict).await?,
-        };
+        let mut sandbox = self.pool.take().await?;
         if let Some(layer) = layer {
             sandbox.install(&layer.path).await?;
         }
         let limit = Duration::from_secs(request.timeout_seconds.into()) + MARGIN;
+        let run = Run::new(request, Caps::default());
         let result = sandbox.run(&run, output, limit).await;
-        self.shared.refill();
+        self.pool.refill();
         result
-    }
-}
-
-impl Shared {
-    /// A parked sandbox that is still alive.
-    async fn take_parked(&self) -> Option<Sandbox> {
-        loop {
-            let mut sandbox = self.parked.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
-            if sandbox.is_alive().await {
-                return Some(sandbox);
-            }
-        }
-    }
-
-    /// Starts what the pool lacks, in the background.
-    fn refill(self: &Arc<Self>) {
-        let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner).len();
-        for _ in parked..self.pool_size {
-            let shared = Arc::clone(self);
-            tokio::spawn(async move {
-                sleep(REFILL_DELAY).await;
-                match Sandbox::start(&shared.python, Walls::Strict).await {
-                    Ok(sandbox) => {
-                        let mut parked = shared.parked.lock().unwrap_or_else(PoisonError::into_inner);
-                        // Several scripts may have ended at once, and each saw the same lack.
-                        if parked.len() < shared.pool_size {
-                            parked.push_back(sandbox);
-                        }
-                    }
-                    Err(error) => tracing::warn!(%error, "no sandbox could be parked"),
-                }
-            });
-        }
     }
 }

@@ -1,12 +1,6 @@
 //! Packages for scripts on this machine: installed by pip as a child process, which has the network that this user has.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::Stdio,
-    sync::Arc,
-    time::Duration,
-};
+use std::{env, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rockbot_sandbox::{Place, installer_command};
@@ -16,12 +10,12 @@ use rockbot_scripts_packages::{
 };
 use tokio::{fs::File, process::Command, sync::OnceCell, time::timeout};
 
+use crate::python::{Python, ask};
+
 /// Bytes of archives to keep.
 const CACHE_BYTES: u64 = 2 << 30;
 /// What an installer may take beyond its own deadline.
 const MARGIN: Duration = Duration::from_secs(15);
-/// How long Python may take to say what it is.
-const ASK_DEADLINE: Duration = Duration::from_secs(10);
 /// How long an installer may take to end.
 const END_DEADLINE: Duration = Duration::from_secs(5);
 /// What packages must fit.
@@ -52,16 +46,19 @@ impl Default for PackageSettings {
     }
 }
 
+/// On one machine nobody competes for installers.
+const ONE_CALLER: &str = "this machine";
+
 /// The packages of one runner. Nothing is opened before a script names one.
 #[derive(Debug)]
 pub(crate) struct Packages {
-    python: PathBuf,
+    python: Arc<Python>,
     settings: PackageSettings,
     store: OnceCell<LayerStore>,
 }
 
 impl Packages {
-    pub(crate) fn new(python: PathBuf, settings: PackageSettings) -> Self {
+    pub(crate) fn new(python: Arc<Python>, settings: PackageSettings) -> Self {
         Self {
             python,
             settings,
@@ -76,7 +73,7 @@ impl Packages {
             return Ok(None);
         }
         let store = self.store.get_or_try_init(|| self.open()).await?;
-        store.layer(&requirements).await.map(Some)
+        store.layer(&requirements, ONE_CALLER).await.map(Some)
     }
 
     async fn open(&self) -> Result<LayerStore, ScriptError> {
@@ -86,9 +83,11 @@ impl Packages {
             allow,
         } = self.settings.clone();
         let from = index.as_deref().unwrap_or("as pip is configured");
+        let python = self.python.path().await;
+        let what = ask(python, ASK).await.map_err(|error| unavailable(error.message))?;
         let installer = LocalInstaller {
-            environment: format!("{} {from}", what_is(&self.python).await?),
-            python: self.python.clone(),
+            environment: format!("{what} {from}"),
+            python: python.to_owned(),
             index,
         };
         let settings = StoreSettings {
@@ -143,24 +142,6 @@ impl Installer for LocalInstaller {
             let _ = child.kill().await;
         }
         installed
-    }
-}
-
-/// The ABI and platform of an interpreter.
-async fn what_is(python: &Path) -> Result<String, ScriptError> {
-    let asked = Command::new(python)
-        .args(["-I", "-S", "-c", ASK])
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    match timeout(ASK_DEADLINE, asked).await {
-        Ok(Ok(output)) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        Ok(Ok(output)) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            Err(unavailable(said.lines().last().unwrap_or("Python said nothing")))
-        }
-        Ok(Err(error)) => Err(unavailable(format!("cannot start {}: {error}", python.display()))),
-        Err(_) => Err(unavailable(format!("{} does not answer", python.display()))),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rockbot_sandbox::{
-    Conversation, ConversationError, Hello, Place, Ready, Run, SupervisorSettings, Walls, supervisor_command,
+    Conversation, ConversationError, Hello, Place, Ready, Relay, Run, SupervisorSettings, Walls, supervisor_command,
 };
 use rockbot_scripts_api::{OutputChunk, ScriptError, ScriptErrorCode, ScriptResult};
 use tokio::{
@@ -27,6 +27,10 @@ use uuid::Uuid;
 const START_DEADLINE: Duration = Duration::from_secs(30);
 /// Longest time to unpack packages; the largest take a second or two.
 const UNPACK_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest time to tell a supervisor that its output has arrived.
+const ACK_DEADLINE: Duration = Duration::from_secs(1);
+/// How long the reader of a script's output may take for what is left of it when the script has ended.
+const RELAY_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a supervisor may take to end everything once its stdin is closed.
 const END_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -113,18 +117,19 @@ impl Sandbox {
         output: Option<&mpsc::Sender<OutputChunk>>,
         limit: Duration,
     ) -> Result<ScriptResult, ScriptError> {
-        match timeout(limit, self.conversation.run(run, output)).await {
-            Ok(Ok(ending)) => {
-                // It would go without, a little later.
-                let _ = self.conversation.acknowledge().await;
-                Ok(ending.into_result(self.id.clone()))
-            }
-            Ok(Err(error)) => Err(ScriptError::new(ScriptErrorCode::SandboxLost, error.to_string())),
-            Err(_) => {
-                let message = format!("the sandbox did not answer within {limit:?}");
-                Err(ScriptError::new(ScriptErrorCode::SandboxLost, message))
-            }
-        }
+        let lost = |message| ScriptError::new(ScriptErrorCode::SandboxLost, message);
+        let mut relay = Relay::new(output);
+        let ending = timeout(limit, self.conversation.run(run, &mut relay))
+            .await
+            .map_err(|_| lost(format!("the sandbox did not answer within {limit:?}")))?
+            .map_err(|error| lost(error.to_string()))?;
+        // It would go without, a little later.
+        let _ = timeout(ACK_DEADLINE, self.conversation.acknowledge()).await;
+        let id = self.id.clone();
+        drop(self);
+        // The result has all of it, too.
+        let _ = timeout(RELAY_DEADLINE, relay.finish()).await;
+        Ok(ending.into_result(id))
     }
 }
 
@@ -175,15 +180,6 @@ pub(crate) fn directory_prefix() -> String {
     format!("rockbot-script-{}-", std::process::id())
 }
 
-/// Where `python3` is.
-pub(crate) fn find_python() -> Result<PathBuf, ScriptError> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .map(|directory| directory.join("python3"))
-        .find(|file| file.is_file())
-        .ok_or_else(|| unavailable("there is no `python3` in PATH; install Python 3.9 or newer"))
-}
-
 fn command(python: &Path, walls: Walls, directory: &Path) -> Command {
     let arguments = supervisor_command(&SupervisorSettings {
         place: Place::Local,
@@ -222,6 +218,6 @@ async fn last_words(stderr: ChildStderr) -> String {
         .to_owned()
 }
 
-fn unavailable(message: impl Into<String>) -> ScriptError {
+pub(crate) fn unavailable(message: impl Into<String>) -> ScriptError {
     ScriptError::new(ScriptErrorCode::SandboxUnavailable, message)
 }

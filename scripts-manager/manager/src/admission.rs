@@ -25,6 +25,11 @@ impl Admission {
         }
     }
 
+    /// Whether the policy was seen to refuse.
+    pub(crate) fn is_proved(&self) -> bool {
+        self.seen.initialized()
+    }
+
     /// Sees to it, once, that a pod that differs from `pod` in as little as its grace period is refused.
     pub(crate) async fn prove(&self, api: &Api<Pod>, pod: &Pod) -> Result<(), StartError> {
         if self.required {

@@ -84,6 +84,13 @@ pub(crate) struct Args {
     /// Parked pods to keep at most, however much there is to do. A smaller number than the minimum means that.
     #[arg(long, env = "ROCKBOT_POOL_MAX", default_value_t = 10)]
     pub pool_max: usize,
+    /// Seconds after which a parked pod is replaced, more or less: load balancers and API servers close idle streams. The kubelet
+    /// ends a pod after 30 minutes, its script included.
+    #[arg(
+        long, env = "ROCKBOT_POOL_MAX_AGE_SECONDS", default_value_t = 1200,
+        value_parser = clap::value_parser!(u64).range(1..=1200)
+    )]
+    pub pool_max_age_seconds: u64,
     /// Scripts that may wait for a pod; one more is refused with 429.
     #[arg(long, env = "ROCKBOT_QUEUE_SIZE", default_value_t = 64)]
     pub queue_size: usize,
@@ -93,7 +100,8 @@ pub(crate) struct Args {
     /// Scripts of one agent that run at the same time.
     #[arg(long, env = "ROCKBOT_MAX_CONCURRENT_PER_AGENT", default_value_t = 4)]
     pub max_concurrent_per_agent: usize,
-    /// The supervisor's seccomp filter; `off` takes a wall away, only to test the network policy by itself.
+    /// The supervisor's seccomp filter. `off` takes a wall away, to test the others without it: pods whose walls are `strict`
+    /// refuse to run scripts then.
     #[arg(long, env = "ROCKBOT_SANDBOX_SECCOMP", value_enum, default_value_t = Switch::On)]
     pub seccomp: Switch,
     #[command(flatten)]
@@ -198,7 +206,11 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
 pub(crate) fn start_logging(args: &Args) {
     start_log(&args.log, LogTo::Stdout);
     if args.seccomp == Switch::Off {
-        tracing::warn!("ROCKBOT_SANDBOX_SECCOMP=off: only the network policy is between scripts and the network");
+        let outcome = match args.walls {
+            Strictness::Strict => "script pods refuse to run scripts",
+            Strictness::Baseline => "scripts run without that wall",
+        };
+        tracing::warn!("ROCKBOT_SANDBOX_SECCOMP=off: {outcome}");
     }
 }
 

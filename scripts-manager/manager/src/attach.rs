@@ -26,7 +26,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STATUS: u8 = 3;
-/// Between two signs of life: load balancers end connections that are silent for a minute.
+/// Between two signs of life: load balancers end connections that are silent for a minute. So is one whose other side has not
+/// answered by the next: whatever is between them may have dropped it without a word.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// What a parked sandbox says.
@@ -40,9 +41,14 @@ pub(crate) struct Attachment {
     /// The rest of the latest message.
     unread: Bytes,
     keep_alive: Interval,
+    /// Whether anything has come since the latest sign of life was sent.
+    heard: bool,
 }
 
-trait Socket: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Send + Unpin {}
+pub(crate) trait Socket:
+    Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Send + Unpin
+{
+}
 
 impl<S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Send + Unpin> Socket for S {}
 
@@ -53,19 +59,28 @@ pub(crate) async fn attach(api: &Api<Pod>, name: &str, container: &str) -> kube:
         .attach(name, &streams)
         .map_err(kube::Error::BuildRequest)?;
     let socket = api.clone().into_client().connect(request).await?.into_stream();
-    let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
-    keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    Ok(split(Attachment {
-        socket: Box::new(socket),
-        unread: Bytes::new(),
-        keep_alive,
-    }))
+    Ok(split(Attachment::over(socket)))
 }
 
 impl Attachment {
+    pub(crate) fn over(socket: impl Socket + 'static) -> Self {
+        let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+        keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            socket: Box::new(socket),
+            unread: Bytes::new(),
+            keep_alive,
+            heard: true,
+        }
+    }
+
     /// Whoever reads keeps the connection alive: a parked sandbox is read from all the time.
     fn poll_keep_alive(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         while self.keep_alive.poll_tick(context).is_ready() {
+            if !std::mem::take(&mut self.heard) {
+                let silent = format!("nothing has come through it for {KEEP_ALIVE:?}");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, silent));
+            }
             if self.socket.poll_ready_unpin(context).is_ready() {
                 self.socket
                     .start_send_unpin(Message::Ping(Bytes::new()))
@@ -91,6 +106,7 @@ impl AsyncRead for Attachment {
                     return Poll::Pending;
                 }
             };
+            this.heard = true;
             let Message::Binary(mut bytes) = message else {
                 continue;
             };
@@ -134,5 +150,45 @@ fn broken(error: Error) -> io::Error {
     match error {
         Error::Io(error) => error,
         error => io::Error::other(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, DuplexStream, duplex},
+        time::{sleep, timeout},
+    };
+    use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
+
+    use super::*;
+
+    async fn attached() -> (Attachment, WebSocketStream<DuplexStream>) {
+        let (ours, theirs) = duplex(1 << 10);
+        let client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+        let server = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
+        (Attachment::over(client), server)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t18_an_attachment_whose_other_side_answers_stays() {
+        let (mut attachment, mut server) = attached().await;
+        // Whoever reads answers.
+        let answering = tokio::spawn(async move { while server.next().await.is_some() {} });
+        let mut byte = [0];
+        tokio::select! {
+            end = attachment.read(&mut byte) => panic!("{end:?}"),
+            () = sleep(100 * KEEP_ALIVE) => {}
+        }
+        answering.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t18_an_attachment_whose_other_side_is_silent_ends() {
+        let (mut attachment, _server) = attached().await;
+        let begin = Instant::now();
+        let end = timeout(10 * KEEP_ALIVE, attachment.read(&mut [0u8])).await;
+        assert_eq!(end.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begin.elapsed(), 2 * KEEP_ALIVE);
     }
 }

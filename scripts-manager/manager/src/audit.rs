@@ -1,11 +1,12 @@
 //! One structured line for each script that got a sandbox: who, what hash, how it ended. Never the script or its output.
+//! No level of the log leaves it out.
 
 use std::time::Duration;
 
 use rockbot_identity::Caller;
 use rockbot_sandbox::{Ending, Exit};
 use rockbot_scripts_api::ScriptError;
-use rockbot_telemetry::{KeyValue, semconv};
+use rockbot_telemetry::{AUDIT, KeyValue, semconv};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -78,16 +79,12 @@ impl Record {
         attributes
     }
 
-    /// Whether the supervisor said how the script ended.
-    pub(crate) fn completed(&self) -> bool {
-        self.end.is_ok()
-    }
-
     /// Logs and counts it.
     pub(crate) fn write(&self, script: &str, metrics: &Metrics) {
         metrics.ran(self.outcome, self.queued, self.took);
         let exit = self.end.as_ref().ok();
         tracing::info!(
+            target: AUDIT,
             agent = self.caller.agent,
             namespace = self.caller.namespace,
             script_sha256 = format!("{:x}", Sha256::digest(script)),

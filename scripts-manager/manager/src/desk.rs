@@ -114,8 +114,8 @@ impl<J: Waiting, S: Parked> Desk<J, S> {
         self.targets = targets;
     }
 
-    /// Lets a script wait for its turn.
-    pub(crate) fn submit(&mut self, job: J) -> Result<(), Full> {
+    /// Lets a script wait for its turn, and says whether a sandbox is parked that it can have.
+    pub(crate) fn submit(&mut self, job: J) -> Result<bool, Full> {
         self.waiting.retain(Waiting::is_wanted);
         // A script that can start at once does not wait, whatever the queue's size.
         let usable = self.parked.iter().filter(|one| one.key().serves(job.key())).count();
@@ -132,7 +132,7 @@ impl<J: Waiting, S: Parked> Desk<J, S> {
             return Err(Full::AgentsShare);
         }
         self.waiting.push_back(job);
-        Ok(())
+        Ok(usable > 0)
     }
 
     /// Takes the oldest script whose agent may run one more and for which a sandbox is there, and the oldest sandbox that

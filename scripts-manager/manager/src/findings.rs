@@ -69,3 +69,31 @@ impl Findings {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t17_a_pod_that_is_stopped_proves_nothing_before_the_canary_answers_this_manager() {
+        let findings = Findings::default();
+        let take_in = |canary| {
+            findings.take_in(&Ready {
+                canary,
+                ..Ready::default()
+            })
+        };
+        assert_eq!(take_in(Canary::Blocked), Canary::Unknown);
+        assert_eq!(take_in(Canary::Reached), Canary::Reached);
+        findings.canary_answers();
+        assert_eq!(take_in(Canary::Blocked), Canary::Blocked);
+        assert_eq!(take_in(Canary::Unknown), Canary::Unknown);
+        let expected = Verdicts {
+            answers: true,
+            blocked: 1,
+            reached: 1,
+            unknown: 2,
+        };
+        assert_eq!(findings.now().canary, expected);
+    }
+}

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use async_trait::async_trait;
+use rockbot_identity::Caller;
 use rockbot_sandbox::INSTALLER_CONTAINER;
 use rockbot_scripts_api::{Allow, Requirements, ScriptError, ScriptErrorCode, ScriptRequest};
 use rockbot_scripts_packages::{
@@ -62,11 +63,15 @@ impl Packages {
     }
 
     /// The layer that a script needs, if it names packages.
-    pub(crate) async fn layer(&self, request: &ScriptRequest) -> Result<Option<Arc<Layer>>, ScriptError> {
+    pub(crate) async fn layer(
+        &self,
+        request: &ScriptRequest,
+        caller: &Caller,
+    ) -> Result<Option<Arc<Layer>>, ScriptError> {
         let requirements = Requirements::parse(&request.pip_packages)?;
         match &self.store {
             _ if requirements.is_empty() => Ok(None),
-            Some(store) => store.layer(&requirements).await.map(Some),
+            Some(store) => store.layer(&requirements, &caller.to_string()).await.map(Some),
             None => Err(ScriptError::new(
                 ScriptErrorCode::PackagesRefused,
                 "pip_packages: this installation gives scripts no packages, so use the standard library alone; whoever runs it \

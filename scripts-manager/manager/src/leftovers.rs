@@ -8,10 +8,12 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use rockbot_sandbox::{ACTIVE_DEADLINE_SECONDS, INSTANCE_ANNOTATION};
 
+use crate::pod::START_DEADLINE;
+
 /// No pod is older: the kubelet ended it by then.
 const MAX_AGE: Duration = Duration::from_secs(ACTIVE_DEADLINE_SECONDS.unsigned_abs() + 300);
-/// No manager waits longer for a pod to start.
-const MAX_PENDING: Duration = Duration::from_secs(300);
+/// No manager waits longer for a pod to start; clocks may differ a little.
+const MAX_PENDING: Duration = START_DEADLINE.saturating_add(Duration::from_secs(60));
 
 /// What matters of a script pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -158,11 +160,11 @@ mod tests {
             ("me", &pending, 1, true),
             // Another manager's, which may be alive.
             ("other", &running, 1800, false),
-            ("other", &pending, 200, false),
+            ("other", &pending, 150, false),
             // What a dead manager leaves.
             ("other", &ended, 1, true),
             ("other", &failed, 1, true),
-            ("other", &pending, 301, true),
+            ("other", &pending, 181, true),
             ("other", &running, 2101, true),
             // A clock that runs behind.
             ("other", &running, -50, false),

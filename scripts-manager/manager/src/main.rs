@@ -90,7 +90,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
             .await
             .with_context(|| format!("cannot listen on {}", args.canary_listen))?;
         tokio::spawn(canary::serve(canary, stop.clone()));
-        canary::prove(address, &findings).await;
+        tokio::spawn(canary::prove(address, Arc::clone(&findings), stop.clone()));
     }
     let pods = Pods::new(client.clone(), &args, Arc::clone(&findings), Arc::clone(&metrics));
     let packages = Packages::new(&args, pods.clone(), Arc::clone(&metrics), stop.clone())?;

@@ -137,7 +137,7 @@ pub(crate) struct Metrics {
     targets: Family<PoolLabels, Gauge<i64>>,
     refill: Gauge<f64, AtomicU64>,
     missing_walls: Family<WallLabels, Gauge<i64>>,
-    canaries: Family<CanaryLabels, Gauge<i64>>,
+    canaries: Family<CanaryLabels, Counter>,
     /// Requests that got what an earlier one got.
     pub replays: Counter,
     /// Scripts for which no sandbox was parked.
@@ -288,7 +288,8 @@ impl Metrics {
             ("reached", canary.reached),
             ("unknown", canary.unknown),
         ] {
-            self.canaries.get_or_create(&CanaryLabels { result }).set(gauge(count));
+            let canaries = self.canaries.get_or_create(&CanaryLabels { result });
+            canaries.inc_by(count.saturating_sub(canaries.get()));
         }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

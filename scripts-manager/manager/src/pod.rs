@@ -28,6 +28,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+#[cfg(test)]
+use crate::attach::{Attachment, Socket};
 use crate::{
     admission::Admission,
     args::Args,
@@ -45,7 +47,7 @@ use crate::{
 /// Longest call to the API server.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// From creation to the container's start: scheduling and pulling the image included.
-const START_DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const START_DEADLINE: Duration = Duration::from_secs(120);
 /// Between two attempts to attach before the container is known to run.
 const ATTACH_SPACING: Duration = Duration::from_millis(75);
 /// How long an installer of packages waits for room in the quota, and between two attempts.
@@ -99,6 +101,11 @@ pub(crate) enum StartError {
          cluster does not enforce it. scripts.requireNetworkPolicy=false goes without"
     )]
     Exposed,
+    #[error(
+        "nobody knows whether its pod could reach the network when it started: the canary of this manager does not answer the \
+         manager itself. scripts.requireNetworkPolicy=false goes without"
+    )]
+    Unproven,
     #[error("the supervisor was not ready within {GREET_DEADLINE:?}")]
     NotReady,
     #[error("the packages were not in place within {INSTALL_DEADLINE:?}")]
@@ -214,17 +221,17 @@ impl Pods {
         match met {
             Ok(conversation) => {
                 let verdict = shared.findings.take_in(conversation.ready());
-                let exposed = verdict == Canary::Reached;
-                if exposed {
+                if verdict == Canary::Reached {
                     shared
                         .events
                         .warn(pod, Concern::NetworkReached, &StartError::Exposed.to_string())
                         .await;
                 }
-                if exposed && shared.require_network_policy {
-                    return Err(StartError::Exposed);
+                let required = shared.require_network_policy && shared.supervisor.canary.is_some();
+                match unfit(verdict).filter(|_| required) {
+                    Some(error) => Err(error),
+                    None => Ok(conversation),
                 }
-                Ok(conversation)
             }
             Err(StartError::Conversation(error @ ConversationError::Refused { .. })) => {
                 shared
@@ -326,6 +333,11 @@ impl Pods {
         self.shared.listed.load(Ordering::Relaxed)
     }
 
+    /// Whether the admission policy of the namespace was seen to refuse another pod.
+    pub(crate) fn are_guarded(&self) -> bool {
+        self.shared.admission.is_proved()
+    }
+
     /// The pods that this process takes care of.
     pub(crate) fn claims(&self) -> &Claims {
         &self.shared.claims
@@ -411,6 +423,15 @@ impl StartError {
     }
 }
 
+/// Why a pod must not be used where the wall around it has to be proved.
+fn unfit(verdict: Canary) -> Option<StartError> {
+    match verdict {
+        Canary::Blocked => None,
+        Canary::Reached => Some(StartError::Exposed),
+        Canary::Unknown => Some(StartError::Unproven),
+    }
+}
+
 /// What the API server says, without everything else that it answers.
 fn reason(error: &kube::Error) -> String {
     match error {
@@ -423,4 +444,18 @@ pub(crate) async fn call<T>(request: impl Future<Output = kube::Result<T>>) -> R
     Ok(timeout(CALL_DEADLINE, request)
         .await
         .map_err(|_| StartError::NoAnswer)??)
+}
+
+#[cfg(test)]
+impl Pods {
+    /// A sandbox at the other end of `socket`, which answers.
+    pub(crate) async fn sandbox_over(&self, socket: impl Socket + 'static) -> Sandbox {
+        let (stdout, stdin) = tokio::io::split(Attachment::over(socket));
+        Sandbox {
+            pods: self.clone(),
+            claim: self.shared.claims.claim("script"),
+            key: PoolKey::default(),
+            conversation: Conversation::open(stdout, stdin, Hello::default()).await.unwrap(),
+        }
+    }
 }

@@ -19,7 +19,7 @@ use crate::pool::lost;
 const HEADER: &str = "idempotency-key";
 /// Longest key.
 const MAX_KEY: usize = 128;
-/// How long a result is kept.
+/// How long a result is kept, from the moment that it is there.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 /// Most requests that are remembered: more than any node runs scripts in that time.
 const MAX_ENTRIES: usize = 8192;
@@ -63,7 +63,7 @@ struct Id {
 #[derive(Debug, Default)]
 struct Book {
     entries: HashMap<Id, Kept>,
-    /// The order in which they came.
+    /// Those that have an outcome, and since when. What is running is not forgotten.
     order: VecDeque<(Instant, Id)>,
     bytes: usize,
 }
@@ -121,7 +121,6 @@ impl Replays {
             sender: Arc::clone(&sender),
         };
         book.entries.insert(id.clone(), kept);
-        book.order.push_back((now, id.clone()));
         Some(Entry::First(First {
             replays: Arc::clone(self),
             id,
@@ -137,11 +136,13 @@ impl Replays {
         let sender = Arc::clone(&kept.sender);
         match &outcome {
             // Not a byte of the script was sent: asking again is a new attempt.
-            Err(error) if !is_final(error) => book.remove(id),
-            Err(_) => {}
-            Ok(result) => {
-                kept.bytes = size_of_result(result);
+            Err(error) if !is_final(error) => {
+                book.entries.remove(id);
+            }
+            outcome => {
+                kept.bytes = outcome.as_ref().map_or(0, |result| size_of_result(result));
                 book.bytes += kept.bytes;
+                book.order.push_back((Instant::now(), id.clone()));
                 book.make_room();
             }
         }
@@ -228,16 +229,6 @@ impl Book {
             }
         }
     }
-
-    fn remove(&mut self, id: &Id) {
-        if let Some(kept) = self.entries.remove(id) {
-            self.bytes -= kept.bytes;
-        }
-        // Mostly the latest or the oldest.
-        if let Some(index) = self.order.iter().rposition(|(_, other)| other == id) {
-            self.order.remove(index);
-        }
-    }
 }
 
 /// Whether the script may have run: then asking again must not run it again.
@@ -245,7 +236,8 @@ fn is_final(error: &ScriptError) -> bool {
     matches!(error.code, ScriptErrorCode::SandboxLost | ScriptErrorCode::Internal) && !error.retryable
 }
 
-fn size_of_result(result: &ScriptResult) -> usize {
+/// Bytes that a result takes.
+pub(crate) fn size_of_result(result: &ScriptResult) -> usize {
     let base64 = [&result.stdout_base64, &result.stderr_base64];
     let texts = result.stdout.len() + result.stderr.len() + result.script_id.len();
     let files: usize = result.files.iter().map(|file| file.name.len() + file.data.len()).sum();
@@ -298,7 +290,17 @@ mod tests {
         assert!(other_body.is_none());
         let other_caller = replays.enter(&caller("b"), "k".into(), [2; 32], Instant::now());
         assert!(matches!(other_caller, Some(Entry::First(_))));
-        one.run(async { result(3) }).await;
+        // However long it runs: the time begins with its result.
+        let running = one.run(async {
+            sleep(2 * KEPT_FOR).await;
+            result(3)
+        });
+        let asking = async {
+            sleep(KEPT_FOR + Duration::from_secs(1)).await;
+            again(&replays, "k", Instant::now())
+        };
+        let ((), still) = tokio::join!(running, asking);
+        assert_eq!(outcome(still).await, result(3));
         assert_eq!(outcome(joined).await, result(3));
         tokio::time::advance(KEPT_FOR - Duration::from_secs(1)).await;
         assert_eq!(outcome(again(&replays, "k", Instant::now())).await, result(3));

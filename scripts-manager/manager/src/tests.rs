@@ -168,6 +168,23 @@ fn a_script_that_nobody_wants_any_more_takes_no_sandbox_and_no_place() {
 }
 
 #[test]
+fn t18_a_script_is_warm_when_a_sandbox_is_parked_that_it_can_have() {
+    let mut desk = desk(0, 9);
+    let (numpy, pandas) = (packages(1), packages(2));
+    assert_eq!(desk.submit(Job::new("a", "cold")), Ok(false));
+    park_with(&mut desk, "numpy", numpy);
+    assert_eq!(
+        desk.submit(Job::new("a", "plain")),
+        Ok(false),
+        "it has packages of others"
+    );
+    assert_eq!(desk.submit(Job::new("a", "pandas").with(pandas)), Ok(false));
+    assert_eq!(desk.submit(Job::new("a", "numpy").with(numpy)), Ok(true));
+    park(&mut desk, &["p1"]);
+    assert_eq!(desk.submit(Job::new("a", "pandas").with(pandas)), Ok(true));
+}
+
+#[test]
 fn a_script_whose_sandbox_was_gone_is_first_again() {
     let mut desk = desk(0, 9);
     park(&mut desk, &["gone", "p2"]);

@@ -29,7 +29,10 @@ const FRESH: Duration = Duration::from_secs(6 * 3600);
 const REFUSED: Duration = Duration::from_secs(30);
 /// Most refusals that are remembered.
 const MAX_REFUSALS: usize = 256;
-/// Installers that run at the same time. The chart has room for them in the quota of its scripts namespace.
+/// Layers that are remembered to be checked, although nobody uses them.
+const MAX_KNOWN: usize = 256;
+/// Installers that run at the same time. The chart has room for them in the quota of its scripts namespace. No caller has
+/// more than one of them.
 const MAX_INSTALLERS: usize = 2;
 /// How long an installation waits for its turn.
 const QUEUE_DEADLINE: Duration = Duration::from_secs(30);
@@ -63,6 +66,8 @@ struct State {
     /// Layers that this process has checked.
     known: HashMap<Digest, Known>,
     flights: HashMap<Digest, Flight>,
+    /// The turn of each caller who has one or waits for it.
+    callers: HashMap<String, Arc<Semaphore>>,
     refusals: HashMap<Digest, (Instant, ScriptError)>,
 }
 
@@ -93,12 +98,12 @@ impl LayerStore {
         })
     }
 
-    /// The layer for `requirements`, which are not none. Who comes while it is made waits for it, and it is made to its end
-    /// when all of them go away.
+    /// The layer for `requirements`, which are not none, and which `caller` names first or after others. Who comes while it is
+    /// made waits for it, and it is made to its end when all of them go away.
     ///
     /// # Errors
     /// [`ScriptErrorCode::PackagesRefused`] or [`ScriptErrorCode::PackageIndexUnavailable`], or that no installer ran.
-    pub async fn layer(&self, requirements: &Requirements) -> Answer {
+    pub async fn layer(&self, requirements: &Requirements, caller: &str) -> Answer {
         self.shared.allow.check(requirements, "scripts here")?;
         let key = Digest::of(format!("{}\n{requirements}", self.shared.installer.environment()).as_bytes());
         if let Some(layer) = self.shared.known(&key) {
@@ -108,7 +113,7 @@ impl LayerStore {
             }
             self.shared.state().known.remove(&key);
         }
-        self.shared.flight(key, requirements)?.await
+        self.shared.flight(key, requirements, caller)?.await
     }
 }
 
@@ -137,7 +142,7 @@ impl Store {
     }
 
     /// The one attempt at a layer that is under way, or a new one.
-    fn flight(self: &Arc<Self>, key: Digest, requirements: &Requirements) -> Result<Flight, ScriptError> {
+    fn flight(self: &Arc<Self>, key: Digest, requirements: &Requirements, caller: &str) -> Result<Flight, ScriptError> {
         let mut state = self.state();
         state.refusals.retain(|_, (since, _)| since.elapsed() < REFUSED);
         if let Some((_, error)) = state.refusals.get(&key) {
@@ -146,9 +151,10 @@ impl Store {
         if let Some(flight) = state.flights.get(&key) {
             return Ok(flight.clone());
         }
-        let (store, requirements) = (Arc::clone(self), requirements.clone());
+        let (store, requirements, caller) = (Arc::clone(self), requirements.clone(), caller.to_owned());
         let attempt = async move {
-            let obtained = AssertUnwindSafe(store.obtain(key, &requirements)).catch_unwind().await;
+            let obtaining = store.obtain(key, &requirements, &caller);
+            let obtained = AssertUnwindSafe(obtaining).catch_unwind().await;
             let answer = obtained.unwrap_or_else(|_| Err(internal("a panic, which the log shows")));
             store.landed(key, &requirements, &answer);
             answer
@@ -177,7 +183,7 @@ impl Store {
     }
 
     /// From the disk if it can, else from an installer.
-    async fn obtain(self: &Arc<Self>, key: Digest, requirements: &Requirements) -> Answer {
+    async fn obtain(self: &Arc<Self>, key: Digest, requirements: &Requirements, caller: &str) -> Answer {
         let store = Arc::clone(self);
         let (record, path) = blocking(move || {
             let record = store.disk.record(&key);
@@ -190,7 +196,7 @@ impl Store {
             return Ok(self.remember(key, record, path.clone(), requirements));
         }
         let wanted = fresh.map_or(Wanted::Requirements(requirements), |record| Wanted::Lock(&record.lock));
-        match (self.install(key, wanted, requirements).await, record, path) {
+        match (self.install(key, wanted, requirements, caller).await, record, path) {
             (Err(error), Some(record), Some(path)) if error.code == ScriptErrorCode::PackageIndexUnavailable => {
                 tracing::warn!(%requirements, %error, "packages may be out of date: the index cannot be asked");
                 Ok(self.remember(key, &record, path, requirements))
@@ -199,8 +205,17 @@ impl Store {
         }
     }
 
-    async fn install(self: &Arc<Self>, key: Digest, wanted: Wanted<'_>, requirements: &Requirements) -> Answer {
-        let Ok(Ok(_turn)) = timeout(QUEUE_DEADLINE, self.turns.acquire()).await else {
+    async fn install(
+        self: &Arc<Self>,
+        key: Digest,
+        wanted: Wanted<'_>,
+        requirements: &Requirements,
+        caller: &str,
+    ) -> Answer {
+        let of_caller = self.turn_of(caller);
+        // In this order: whoever waits for an own turn keeps no other caller from the common ones.
+        let turns = async { (of_caller.acquire().await, self.turns.acquire().await) };
+        let Ok((Ok(_own), Ok(_common))) = timeout(QUEUE_DEADLINE, turns).await else {
             let message = "too many packages are being installed; try again in a moment";
             return Err(ScriptError::new(ScriptErrorCode::Overloaded, message).retryable(Some(5)));
         };
@@ -265,11 +280,18 @@ impl Store {
         };
         let mut state = self.state();
         // What nobody holds is checked again when it is asked for: this stays as small as what is in use.
-        if state.known.len() >= MAX_REFUSALS {
+        if state.known.len() >= MAX_KNOWN {
             state.known.retain(|_, known| Arc::strong_count(&known.layer) > 1);
         }
         state.known.insert(key, known);
         layer
+    }
+
+    fn turn_of(&self, caller: &str) -> Arc<Semaphore> {
+        let mut state = self.state();
+        state.callers.retain(|_, turn| Arc::strong_count(turn) > 1);
+        let turn = state.callers.entry(caller.to_owned());
+        Arc::clone(turn.or_insert_with(|| Arc::new(Semaphore::new(1))))
     }
 
     fn in_use(&self) -> BTreeSet<PathBuf> {

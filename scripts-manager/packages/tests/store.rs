@@ -24,7 +24,7 @@ use tar::{Builder, Header};
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, time::sleep};
 
-/// An index in memory: every package has one module of its name, and as many bytes as its version says.
+/// An index in memory: every package has one module of its name, and as many bytes as its version says. One is never there.
 #[derive(Clone, Default)]
 struct Index {
     orders: Arc<Mutex<Vec<String>>>,
@@ -77,6 +77,9 @@ impl Installer for Index {
             let (name, version) = name.split_once("==").unwrap_or((&name, "1000"));
             if name == "unknown" {
                 return failure(FailureKind::Unknown, name);
+            }
+            if name == "stuck" {
+                std::future::pending::<()>().await;
             }
             let content = vec![b'#'; version.parse().unwrap()];
             let mut header = Header::new_ustar();
@@ -164,8 +167,8 @@ fn age(path: &Path, seconds: u64) {
 async fn t16_a_layer_is_made_once_and_served_from_the_cache_after_that() {
     let fixture = Fixture::new();
     let store = fixture.store();
-    let first = store.layer(&wanted("b a==7")).await.unwrap();
-    let again = store.layer(&wanted("a==7 B")).await.unwrap();
+    let first = store.layer(&wanted("b a==7"), "a").await.unwrap();
+    let again = store.layer(&wanted("a==7 B"), "a").await.unwrap();
     assert_eq!((first.id, &first.path), (again.id, &again.path));
     assert_eq!(first.bytes, fs::metadata(&first.path).unwrap().len());
     assert_eq!(
@@ -174,11 +177,14 @@ async fn t16_a_layer_is_made_once_and_served_from_the_cache_after_that() {
         "what is in the archive, under names that Python has"
     );
     // A process that starts later finds it.
-    assert_eq!(fixture.store().layer(&wanted("a==7 b")).await.unwrap().id, first.id);
+    assert_eq!(
+        fixture.store().layer(&wanted("a==7 b"), "a").await.unwrap().id,
+        first.id
+    );
     assert_eq!(fixture.index.orders(), ["a==7, b"]);
     // The same lock from other requirements is the same layer; another lock is not.
-    assert_eq!(store.layer(&wanted("a==7 b==1000")).await.unwrap().id, first.id);
-    assert_ne!(store.layer(&wanted("a==8 b")).await.unwrap().id, first.id);
+    assert_eq!(store.layer(&wanted("a==7 b==1000"), "a").await.unwrap().id, first.id);
+    assert_ne!(store.layer(&wanted("a==8 b"), "a").await.unwrap().id, first.id);
     assert_eq!(fixture.files("unfinished").len(), 0);
 }
 
@@ -188,18 +194,32 @@ async fn t16_many_who_ask_at_once_have_it_made_once() {
     fixture.index.slow.store(true, Ordering::Relaxed);
     let store = fixture.store();
     let requirements = wanted("a b");
-    let answers = futures::future::join_all((0..20).map(|_| store.layer(&requirements))).await;
+    let answers = futures::future::join_all((0..20).map(|_| store.layer(&requirements, "a"))).await;
     assert!(answers.into_iter().all(|answer| answer.is_ok()));
     assert_eq!(fixture.index.orders(), ["a, b"]);
     // Who made it start goes away: it is made all the same, for the next one.
     let other = wanted("c");
     tokio::select! {
         biased;
-        _ = store.layer(&other) => unreachable!("it takes longer"),
+        _ = store.layer(&other, "a") => unreachable!("it takes longer"),
         () = sleep(Duration::from_millis(5)) => {}
     }
-    store.layer(&other).await.unwrap();
+    store.layer(&other, "a").await.unwrap();
     assert_eq!(fixture.index.orders(), ["c"]);
+}
+
+#[tokio::test]
+async fn t16_no_caller_has_every_installer() {
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    for version in ["stuck==1", "stuck==2"] {
+        let store = store.clone();
+        tokio::spawn(async move { store.layer(&wanted(version), "a").await });
+    }
+    // Time for both to begin, if they could.
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(fixture.index.orders().len(), 1);
+    store.layer(&wanted("b"), "b").await.unwrap();
 }
 
 #[tokio::test]
@@ -207,62 +227,62 @@ async fn t16_a_refusal_is_repeated_for_a_moment_and_a_lost_index_is_asked_again(
     let fixture = Fixture::new();
     let store = fixture.store();
     for _ in 0..3 {
-        let error = store.layer(&wanted("unknown")).await.unwrap_err();
+        let error = store.layer(&wanted("unknown"), "a").await.unwrap_err();
         assert_eq!(error.code, ScriptErrorCode::PackagesRefused);
         assert!(!error.retryable);
         assert!(error.message.contains("the index has no package unknown"), "{error}");
     }
     assert_eq!(fixture.index.orders(), ["unknown"]);
     fixture.index.down.store(true, Ordering::Relaxed);
-    let error = store.layer(&wanted("a")).await.unwrap_err();
+    let error = store.layer(&wanted("a"), "a").await.unwrap_err();
     assert_eq!(error.code, ScriptErrorCode::PackageIndexUnavailable);
     assert!(error.retryable);
     fixture.index.down.store(false, Ordering::Relaxed);
-    store.layer(&wanted("a")).await.unwrap();
+    store.layer(&wanted("a"), "a").await.unwrap();
     assert_eq!(fixture.index.orders(), ["a", "a"]);
 }
 
 #[tokio::test]
 async fn t16_what_is_damaged_or_gone_is_made_again_from_its_lock() {
     let fixture = Fixture::new();
-    let layer = fixture.store().layer(&wanted("a")).await.unwrap();
+    let layer = fixture.store().layer(&wanted("a"), "a").await.unwrap();
     fixture.index.orders();
     // One byte is another: found by a process that did not make it.
     let mut bytes = fs::read(&layer.path).unwrap();
     bytes[20] ^= 1;
     fs::write(&layer.path, &bytes).unwrap();
     let store = fixture.store();
-    assert_eq!(*store.layer(&wanted("a")).await.unwrap(), *layer);
+    assert_eq!(*store.layer(&wanted("a"), "a").await.unwrap(), *layer);
     assert_eq!(fixture.index.orders(), ["lock of a"]);
     // Gone while the process runs.
     fs::remove_file(&layer.path).unwrap();
-    assert_eq!(*store.layer(&wanted("a")).await.unwrap(), *layer);
+    assert_eq!(*store.layer(&wanted("a"), "a").await.unwrap(), *layer);
     assert_eq!(fixture.index.orders(), ["lock of a"]);
     // A record that does not parse.
     fs::write(fixture.files("records").remove(0), "{").unwrap();
-    assert_eq!(*fixture.store().layer(&wanted("a")).await.unwrap(), *layer);
+    assert_eq!(*fixture.store().layer(&wanted("a"), "a").await.unwrap(), *layer);
     assert_eq!(fixture.index.orders(), ["a"]);
 }
 
 #[tokio::test]
 async fn t16_open_versions_are_resolved_again_after_hours_and_old_ones_serve_while_the_index_is_away() {
     let fixture = Fixture::new();
-    fixture.store().layer(&wanted("a")).await.unwrap();
+    fixture.store().layer(&wanted("a"), "a").await.unwrap();
     fixture.age_record(5 * 3600);
-    fixture.store().layer(&wanted("a")).await.unwrap();
+    fixture.store().layer(&wanted("a"), "a").await.unwrap();
     assert_eq!(fixture.index.orders(), ["a"]);
     fixture.age_record(2 * 3600);
     fixture.index.down.store(true, Ordering::Relaxed);
-    fixture.store().layer(&wanted("a")).await.unwrap();
+    fixture.store().layer(&wanted("a"), "a").await.unwrap();
     fixture.index.down.store(false, Ordering::Relaxed);
-    fixture.store().layer(&wanted("a")).await.unwrap();
-    fixture.store().layer(&wanted("a")).await.unwrap();
+    fixture.store().layer(&wanted("a"), "a").await.unwrap();
+    fixture.store().layer(&wanted("a"), "a").await.unwrap();
     assert_eq!(fixture.index.orders(), ["a", "a"], "once in vain, once not");
     // What names its version stays what it is.
     let pinned = Fixture::new();
-    pinned.store().layer(&wanted("a==3")).await.unwrap();
+    pinned.store().layer(&wanted("a==3"), "a").await.unwrap();
     pinned.age_record(1000 * 3600);
-    pinned.store().layer(&wanted("a==3")).await.unwrap();
+    pinned.store().layer(&wanted("a==3"), "a").await.unwrap();
     assert_eq!(pinned.index.orders(), ["a==3"]);
 }
 
@@ -271,30 +291,30 @@ async fn t16_the_cache_is_bounded_and_forgets_what_was_not_used_for_longest() {
     let fixture = Fixture::new();
     let store = fixture.limited(100_000);
     let paths = [
-        store.layer(&wanted("a==40000")).await.unwrap().path.clone(),
-        store.layer(&wanted("b==40000")).await.unwrap().path.clone(),
+        store.layer(&wanted("a==40000"), "a").await.unwrap().path.clone(),
+        store.layer(&wanted("b==40000"), "a").await.unwrap().path.clone(),
     ];
     age(&paths[0], 20);
     age(&paths[1], 10);
     // Used now, so not the oldest any more.
-    store.layer(&wanted("a==40000")).await.unwrap();
-    let held = store.layer(&wanted("c==40000")).await.unwrap();
+    store.layer(&wanted("a==40000"), "a").await.unwrap();
+    let held = store.layer(&wanted("c==40000"), "a").await.unwrap();
     assert_eq!(paths.each_ref().map(|path| path.exists()), [true, false]);
     // What somebody holds stays, though it is the oldest.
     age(&held.path, 100);
-    store.layer(&wanted("d==40000")).await.unwrap();
+    store.layer(&wanted("d==40000"), "a").await.unwrap();
     assert!(held.path.exists());
     assert!(!paths[0].exists());
     // What was forgotten comes back from its lock.
     fixture.index.orders();
-    store.layer(&wanted("b==40000")).await.unwrap();
+    store.layer(&wanted("b==40000"), "a").await.unwrap();
     assert_eq!(fixture.index.orders(), ["lock of b"]);
 }
 
 #[tokio::test]
 async fn t18_an_archive_with_a_link_is_not_kept_and_a_forbidden_package_is_not_even_asked_for() {
     let fixture = Fixture::new();
-    let error = fixture.store().layer(&wanted("linked")).await.unwrap_err();
+    let error = fixture.store().layer(&wanted("linked"), "a").await.unwrap_err();
     assert_eq!(error.code, ScriptErrorCode::PackagesRefused);
     assert!(error.message.contains("linked/link"), "{error}");
     assert_eq!(
@@ -308,7 +328,7 @@ async fn t18_an_archive_with_a_link_is_not_kept_and_a_forbidden_package_is_not_e
         allow: Allow::parse(&["b"]).unwrap(),
     };
     let store = LayerStore::open(settings, fixture.index.clone()).unwrap();
-    let error = store.layer(&wanted("a b")).await.unwrap_err();
+    let error = store.layer(&wanted("a b"), "a").await.unwrap_err();
     assert!(
         error.message.contains("not allowed: a;") && error.message.ends_with("may use b"),
         "{error}"

@@ -2,11 +2,11 @@
 //! deadlines.
 
 use bytes::BytesMut;
-use rockbot_scripts_api::{OutputChunk, OutputStream};
+use rockbot_scripts_api::OutputStream;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::mpsc,
+    select,
 };
 
 use crate::{
@@ -115,37 +115,32 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
         }
     }
 
-    /// Has the script run, to its end. What it writes goes to `output` too, while it runs: a receiver that is slow slows the
-    /// script down, one that is gone changes nothing.
+    /// Has the script run, to its end. What it writes goes to `relay` too, while it runs, which has the rest of it after that.
     ///
     /// # Errors
     /// [`ConversationError`]; whether the script ran is not known.
-    pub async fn run(
-        &mut self,
-        run: &Run,
-        output: Option<&mpsc::Sender<OutputChunk>>,
-    ) -> Result<Ending, ConversationError> {
+    pub async fn run(&mut self, run: &Run, relay: &mut Relay<'_>) -> Result<Ending, ConversationError> {
         self.send_script(run).await?;
-        let mut relay = Relay::new(output);
         loop {
-            let frame = self.receive().await?;
+            let frame = select! {
+                biased;
+                frame = self.receive() => frame?,
+                () = relay.pass_on_later(), if relay.waits() => continue,
+            };
             let ending = &mut self.ending;
             match frame {
                 Frame::Stdout(bytes) => {
                     ending.stdout.extend_from_slice(&bytes);
-                    relay.pass_on(OutputStream::Stdout, &bytes).await;
+                    relay.pass_on(OutputStream::Stdout, &bytes);
                 }
                 Frame::Stderr(bytes) => {
                     ending.stderr.extend_from_slice(&bytes);
-                    relay.pass_on(OutputStream::Stderr, &bytes).await;
+                    relay.pass_on(OutputStream::Stderr, &bytes);
                 }
                 Frame::File { name } => ending.begin_file(name)?,
                 Frame::FileData(bytes) => ending.continue_file(&bytes)?,
                 Frame::Exit(exit) if exit.terminated => return Err(ConversationError::Terminated),
-                Frame::Exit(exit) => {
-                    relay.finish().await;
-                    return Ok(std::mem::take(ending).complete(exit)?);
-                }
+                Frame::Exit(exit) => return Ok(std::mem::take(ending).complete(exit)?),
                 Frame::Ready(_) | Frame::Refused { .. } | Frame::LayerDone(_) => {
                     return Err(ConversationError::OutOfOrder);
                 }

@@ -8,6 +8,7 @@ use std::{borrow::Cow, io, time::Duration};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rockbot_scripts_api::{DroppedFile, ScriptRequest};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
 /// Longest payload that a supervisor may send. It relays output and files in pieces of at most 64 KiB.
@@ -220,10 +221,14 @@ impl Exit {
 
 impl Run {
     /// What a supervisor is told about a request, which is valid.
-    pub fn new(request: &ScriptRequest, caps: Caps) -> Self {
+    pub fn new(request: ScriptRequest, caps: Caps) -> Self {
+        let text = |value| match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
         Self {
-            script: request.script.clone(),
-            input: request.input_text(),
+            script: request.script,
+            input: request.input_data.map(text),
             timeout_ms: u64::from(request.timeout_seconds) * 1000,
             max_output_bytes: caps.output_bytes,
             max_files_bytes: caps.files_bytes,

@@ -22,5 +22,6 @@ pub use installer::{INSTALLER_CONTAINER, InstallerPodSettings, installer_command
 pub use pod::{
     ACTIVE_DEADLINE_SECONDS, CONTAINER, INSTANCE_ANNOTATION, PodSettings, USER_IDS, labels, parked_pod, selector,
 };
+pub use relay::Relay;
 pub use shape::{Amounts, AmountsError, Shape};
 pub use supervisor::{PACKAGES_DIR, Place, Seccomp, SupervisorSettings, WORK_DIR, Walls, supervisor_command};

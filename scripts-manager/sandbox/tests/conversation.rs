@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rockbot_sandbox::{Conversation, ConversationError, Ending, EndingError, Exit, Hello, LayerDone, Run};
+use rockbot_sandbox::{Conversation, ConversationError, Ending, EndingError, Exit, Hello, LayerDone, Relay, Run};
 use rockbot_scripts_api::{OutputChunk, OutputStream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex},
@@ -50,7 +50,7 @@ async fn open(first: Vec<u8>, second: Vec<u8>) -> Result<Spoken, ConversationErr
 }
 
 async fn converse(first: Vec<u8>, second: Vec<u8>) -> Result<Ending, ConversationError> {
-    open(first, second).await?.run(&run(), None).await
+    open(first, second).await?.run(&run(), &mut Relay::default()).await
 }
 
 fn ready() -> Vec<u8> {
@@ -137,7 +137,7 @@ async fn what_was_written_before_everything_was_killed_is_kept() {
     ]
     .concat();
     let mut conversation = open(ready(), second).await.unwrap();
-    let error = conversation.run(&run(), None).await.unwrap_err();
+    let error = conversation.run(&run(), &mut Relay::default()).await.unwrap_err();
     assert!(matches!(error, ConversationError::Closed), "{error}");
     let killed = Ending {
         exit: Exit::out_of_memory(Duration::from_millis(1500)),
@@ -197,7 +197,9 @@ async fn output_arrives_while_the_script_runs_in_whole_characters() {
     let second = replace(&second, b"\"stderr_bytes\": 0", b"\"stderr_bytes\": 4");
     let (sender, mut receiver) = mpsc::channel(16);
     let mut conversation = open(ready(), second).await.unwrap();
-    conversation.run(&run(), Some(&sender)).await.unwrap();
+    let mut relay = Relay::new(Some(&sender));
+    conversation.run(&run(), &mut relay).await.unwrap();
+    relay.finish().await;
     drop(sender);
     let mut chunks = Vec::new();
     while let Some(OutputChunk { stream, text }) = receiver.recv().await {
@@ -226,10 +228,37 @@ async fn a_receiver_that_is_gone_changes_nothing() {
     let ending = open(ready(), second)
         .await
         .unwrap()
-        .run(&run(), Some(&sender))
+        .run(&run(), &mut Relay::new(Some(&sender)))
         .await
         .unwrap();
     assert_eq!(ending.stdout, b"ab");
+}
+
+#[tokio::test]
+async fn t16_a_receiver_that_is_slow_holds_nothing_up_and_gets_all_of_it() {
+    let second = [
+        frame(0x83, b"1"),
+        frame(0x83, b"2\xf0\x9f"),
+        frame(0x84, b"e"),
+        frame(0x83, b"\xa6\x80"),
+        exit(6, 0),
+    ]
+    .concat();
+    let second = replace(&second, b"\"stderr_bytes\": 0", b"\"stderr_bytes\": 1");
+    let (sender, mut receiver) = mpsc::channel(1);
+    let mut conversation = open(ready(), second).await.unwrap();
+    let mut relay = Relay::new(Some(&sender));
+    // Nobody has read a thing when it ends.
+    conversation.run(&run(), &mut relay).await.unwrap();
+    let reading = async {
+        let mut texts = Vec::new();
+        for _ in 0..3 {
+            texts.push(receiver.recv().await.unwrap().text);
+        }
+        texts
+    };
+    let (texts, ()) = tokio::join!(reading, relay.finish());
+    assert_eq!(texts, ["1", "2🦀", "e"]);
 }
 
 #[tokio::test]
@@ -274,7 +303,7 @@ async fn input_and_packages_travel_in_pieces() {
         input: Some(input.clone()),
         ..run()
     };
-    conversation.run(&run, None).await.unwrap();
+    conversation.run(&run, &mut Relay::default()).await.unwrap();
     let (layer_received, input_received, pieces) = peer.await.unwrap();
     assert!(layer_received == layer && input_received == input.as_bytes());
     assert_eq!(pieces, 3);
@@ -300,7 +329,7 @@ async fn an_empty_input_is_not_no_input() {
             input: input.map(str::to_owned),
             ..run()
         };
-        conversation.run(&run, None).await.unwrap();
+        conversation.run(&run, &mut Relay::default()).await.unwrap();
         assert_eq!(peer.await.unwrap(), expected);
     }
 }

@@ -87,7 +87,8 @@ struct Args {
     out: PathBuf,
 }
 
-#[tokio::main]
+// One thread: more of them would take the two cores that what is measured runs on, and hand each answer from one to another.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let args = Args::parse();
     let (begin, now) = (Instant::now(), chrono::Utc::now());
@@ -146,7 +147,7 @@ async fn measure(ns: &Namespace, effort: Effort, report: &mut Report) -> Result<
 
     deploy_with_pool(ns, 0).await?;
     cold::measure(ns, &shape, effort.cold, report).await?;
-    local::measure(ns, effort.local_runs, report).await
+    local::measure(ns, &python, effort.local_runs, report).await
 }
 
 /// Keeps `pods` parked, whatever happens, and lets one agent use them all at once.

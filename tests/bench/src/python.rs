@@ -1,7 +1,7 @@
 //! The baseline of scripts: `python3 -c pass` on the node.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -38,6 +38,11 @@ impl Python {
     /// What a row of the report is called.
     pub(crate) fn label(&self) -> String {
         format!("{} {} -c pass on the node", self.program.display(), self.version)
+    }
+
+    /// Where it is.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Starts it, and returns how long it took to its end.

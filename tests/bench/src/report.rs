@@ -190,7 +190,7 @@ impl Report {
             }
         }
         let rates = self.rates.iter().map(|rate| {
-            let ratio = rate.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
+            let ratio = rate.ratio.map(number).unwrap_or_default();
             (rate.what.clone(), vec![format!("{:.2}", rate.per_second), ratio])
         });
         let tallies = self.tallies.iter().map(|tally| {
@@ -261,8 +261,8 @@ impl Table {
     }
 }
 
-fn number(milliseconds: f64) -> String {
-    format!("{milliseconds:.3}")
+fn number(value: f64) -> String {
+    format!("{value:.3}")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 // which plays the scenario `sdk` and tells what it was asked. `../python/openai_test.py` asks the same with the SDK for Python.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -218,6 +219,48 @@ describe("tools", () => {
 			assert.deepEqual(results.map(({ content }) => content), ["42\n", "noted"]);
 		});
 	}
+});
+
+// D4: the agent asks whoever talks to it, and goes on with what they say.
+describe("humans", () => {
+	let conversation;
+	beforeEach(async () => {
+		const ask = call("ask-customer", { question: "Which colour?" });
+		await script({ calls: [call("execute_python_script", { script: "print(6 * 7)" })] }, { calls: [ask] }, say("Bought."));
+		// Conversations that are the same to the letter are told apart by nothing.
+		conversation = [{ role: "user", content: `One of them, please. ${randomUUID()}` }];
+	});
+
+	function isQuestion({ message, finish_reason }) {
+		assert.deepEqual([message.content, finish_reason, message.tool_calls], ["Which colour?", "stop", undefined]);
+		assert.deepEqual([message.handoff.name, message.handoff.type], ["ask-customer", "human"]);
+	}
+
+	async function goesOn(asked) {
+		const messages = [...conversation, asked, { role: "user", content: "red" }];
+		const [{ message, finish_reason }] = (await completions.create({ model, messages })).choices;
+		assert.deepEqual([message.content, finish_reason, message.handoff], ["Bought.", "stop", undefined]);
+		const [, ...read] = (await requests())[2].body.messages;
+		assert.deepEqual(read.map(({ role }) => role), ["user", "assistant", "tool", "assistant", "tool"]);
+		assert.deepEqual([read[2].content, JSON.parse(read[4].content).result], ["42\n", "red"]);
+	}
+
+	test("a question is answered", async () => {
+		const [choice] = (await completions.create({ model, messages: conversation })).choices;
+		isQuestion(choice);
+		await goesOn(choice.message);
+	});
+
+	test("a streamed question is answered", async () => {
+		const [choice] = (await completions.stream({ model, messages: conversation }).finalChatCompletion()).choices;
+		isQuestion(choice);
+		await goesOn(choice.message);
+	});
+
+	test("words alone are enough", async () => {
+		const words = textOf(await completions.create({ model, messages: conversation }));
+		await goesOn({ role: "assistant", content: words });
+	});
 });
 
 describe("errors", () => {

@@ -1,8 +1,9 @@
 // S14: the Responses API as the official OpenAI SDK for Node.js asks, against an agent whose model does what each test uploads.
 //
 // ROCKBOT_URL, ROCKBOT_AGENT and ROCKBOT_KEY say where the agent is and how to be let in; ROCKBOT_MODEL says where its model is,
-// which plays the scenario `sdk`. `../python/responses_test.py` asks the same with the SDK for Python.
+// which plays the scenario `sdk` and tells what it was asked. `../python/responses_test.py` asks the same with the SDK for Python.
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import OpenAI from "openai";
 import { zodResponsesFunction, zodTextFormat } from "openai/helpers/zod";
@@ -20,6 +21,9 @@ async function script(...steps) {
 	const answer = await fetch(`${ROCKBOT_MODEL}/script`, { method: "POST", body, headers: { "content-type": "application/json" } });
 	assert.ok(answer.ok);
 }
+
+// What the model was asked since then.
+const requests = async () => (await fetch(`${ROCKBOT_MODEL}/sdk/requests`)).json();
 
 test("create", async () => {
 	await script({ content: "Warm.", reasoning: "Hm." });
@@ -56,4 +60,18 @@ test("a conversation goes on, and is deleted", async () => {
 	await responses.delete(second.id);
 	await assert.rejects(responses.retrieve(second.id), OpenAI.NotFoundError);
 	await assert.rejects(responses.create({ model, input, previous_response_id: second.id }), OpenAI.BadRequestError);
+});
+
+test("D4: a question to whoever talks to the agent is answered", async () => {
+	const own = { name: "execute_python_script", arguments: { script: "print(6 * 7)" } };
+	const ask = { name: "ask-customer", arguments: { question: "Which colour?" } };
+	await script({ calls: [own] }, { calls: [ask] }, { content: "Bought." });
+	const stream = responses.stream({ model, input: `One of them, please. ${randomUUID()}` });
+	const asked = await stream.finalResponse();
+	assert.deepEqual([asked.output_text, asked.status], ["Which colour?", "completed"]);
+	const answered = await responses.create({ model, input: "red", previous_response_id: asked.id });
+	assert.deepEqual([answered.output_text, answered.status], ["Bought.", "completed"]);
+	const [, ...read] = (await requests())[2].body.messages;
+	assert.deepEqual(read.map(({ role }) => role), ["user", "assistant", "tool", "assistant", "tool"]);
+	assert.deepEqual([read[2].content, JSON.parse(read[4].content).result], ["42\n", "red"]);
 });

@@ -11,6 +11,7 @@ import os
 import re
 import unittest
 import urllib.request
+import uuid
 
 import openai
 import pydantic
@@ -261,6 +262,45 @@ class Tools(unittest.TestCase):
             self.assertEqual(told, [{"city": "Paris", "degrees": 21}])
             results = [message["content"] for message in requests()[1]["body"]["messages"] if message["role"] == "tool"]
             self.assertEqual(results, ["42\n", "noted"])
+
+
+class Humans(unittest.TestCase):
+    """D4: the agent asks whoever talks to it, and goes on with what they say."""
+
+    def setUp(self):
+        script(call("execute_python_script", {"script": "print(6 * 7)"}), call("ask-customer", {"question": "Which colour?"}), say("Bought."))
+        # Conversations that are the same to the letter are told apart by nothing.
+        self.messages = [{"role": "user", "content": f"One of them, please. {uuid.uuid4()}"}]
+
+    def is_question(self, choice):
+        message = choice.message
+        self.assertEqual((message.content, choice.finish_reason, message.tool_calls), ("Which colour?", "stop", None))
+        self.assertEqual((message.handoff["name"], message.handoff["type"]), ("ask-customer", "human"))
+
+    def goes_on(self, asked):
+        messages = [*self.messages, asked, {"role": "user", "content": "red"}]
+        choice = completions.create(model=AGENT, messages=messages).choices[0]
+        self.assertEqual((choice.message.content, choice.finish_reason), ("Bought.", "stop"))
+        self.assertIsNone((choice.message.model_extra or {}).get("handoff"))
+        first, *read = requests()[2]["body"]["messages"]
+        self.assertEqual(first["role"], "system")
+        self.assertEqual([message["role"] for message in read], ["user", "assistant", "tool", "assistant", "tool"])
+        self.assertEqual((read[2]["content"], json.loads(read[4]["content"])["result"]), ("42\n", "red"))
+
+    def test_a_question_is_answered(self):
+        choice = completions.create(model=AGENT, messages=self.messages).choices[0]
+        self.is_question(choice)
+        self.goes_on(choice.message)
+
+    def test_a_streamed_question_is_answered(self):
+        with completions.stream(model=AGENT, messages=self.messages) as stream:
+            choice = stream.get_final_completion().choices[0]
+        self.is_question(choice)
+        self.goes_on(choice.message)
+
+    def test_words_alone_are_enough(self):
+        words = text_of(completions.create(model=AGENT, messages=self.messages))
+        self.goes_on({"role": "assistant", "content": words})
 
 
 class Errors(unittest.TestCase):

@@ -8,6 +8,7 @@ import json
 import os
 import unittest
 import urllib.request
+import uuid
 
 import openai
 import pydantic
@@ -162,6 +163,34 @@ class Stored(unittest.TestCase):
         responses.delete(second.id)
         with self.assertRaises(openai.NotFoundError):
             responses.retrieve(second.id)
+
+
+class Humans(unittest.TestCase):
+    """D4: the agent asks whoever talks to it, and goes on with what they say."""
+
+    def setUp(self):
+        own = call(("execute_python_script", {"script": "print(6 * 7)"}))
+        script(own, call(("ask-customer", {"question": "Which colour?"})), say("Bought."))
+        # Conversations that are the same to the letter are told apart by nothing.
+        self.question = f"One of them, please. {uuid.uuid4()}"
+
+    def goes_on(self, asked, answer, **options):
+        self.assertEqual((asked.output_text, asked.status, len(asked.output)), ("Which colour?", "completed", 1))
+        response = responses.create(model=AGENT, input=answer, **options)
+        self.assertEqual((response.output_text, response.status), ("Bought.", "completed"))
+        read = messages(2)
+        self.assertEqual([message["role"] for message in read], ["user", "assistant", "tool", "assistant", "tool"])
+        self.assertEqual((read[2]["content"], json.loads(read[4]["content"])["result"]), ("42\n", "red"))
+
+    def test_a_question_is_answered_by_reference(self):
+        asked = responses.create(model=AGENT, input=self.question)
+        self.goes_on(asked, "red", previous_response_id=asked.id)
+
+    def test_a_streamed_question_is_answered_in_a_history_of_the_clients_own(self):
+        with responses.stream(model=AGENT, input=self.question, store=False) as stream:
+            asked = stream.get_final_response()
+        history = [{"role": "user", "content": self.question}, *asked.output, {"role": "user", "content": "red"}]
+        self.goes_on(asked, history, store=False)
 
 
 class Errors(unittest.TestCase):

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 /// Longest that one request may take.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+const REQUEST_ID: &str = "x-request-id";
+
 /// A server of agents.
 #[derive(Clone, Debug)]
 pub struct Agents {
@@ -109,6 +111,28 @@ impl Agents {
             .filter_map(|line| line.strip_prefix("data: "))
             .map(str::to_owned)
             .collect())
+    }
+
+    /// `POST path` under an identity, and the identity that comes back.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn identity(&self, id: &str, path: &str, body: &Value) -> Result<Option<String>> {
+        let request = self.http.post(format!("{}{path}", self.base)).json(body);
+        let response = request.header(REQUEST_ID, id).send().await?;
+        let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        Ok(id.map(str::to_owned))
+    }
+
+    /// `POST path`, and hangs up once the answer has begun.
+    ///
+    /// # Errors
+    /// When no answer begins.
+    pub async fn hang_up(&self, path: &str, body: &Value) -> Result<()> {
+        let mut response = self.send(None, path, body).await?;
+        let begun = response.chunk().await?;
+        ensure!(begun.is_some(), "{path} answered {} without a word", response.status());
+        Ok(())
     }
 
     async fn send(&self, key: Option<&str>, path: &str, body: &Value) -> Result<Response> {

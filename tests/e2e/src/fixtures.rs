@@ -124,6 +124,28 @@ pub async fn run_pod(ns: &Namespace, pod: &Pod) -> Result<String> {
     Ok(log)
 }
 
+/// A new pod of `ns` with these labels connects to each target, `{"name": "host:port"}`; says of each what came of it.
+///
+/// # Errors
+/// When the pod cannot run.
+pub async fn knock(ns: &Namespace, labels: &BTreeMap<String, String>, targets: &Value) -> Result<Value> {
+    let source = include_str!("../python/knock.py");
+    let mut pod = python_pod("knock", labels, source, &[("TARGETS", targets.to_string())])?;
+    pod.metadata.name = None;
+    pod.metadata.generate_name = Some("knock-".to_owned());
+    Ok(serde_json::from_str(&run_pod(ns, &pod).await?)?)
+}
+
+/// What [`knock`] says of a target behind a wall.
+pub const NO_ANSWER: &str = "no answer";
+
+/// The labels of the pods of an Agent, by which its NetworkPolicy knows them.
+pub fn agent_labels(name: &str) -> BTreeMap<String, String> {
+    [("name", "rockbot-agent"), ("instance", name), ("component", "agent")]
+        .map(|(key, value)| (format!("app.kubernetes.io/{key}"), value.to_owned()))
+        .into()
+}
+
 /// The Secret with the key that agents send to the scripted model.
 pub const MODEL_KEY: &str = "
 apiVersion: v1
@@ -154,10 +176,14 @@ pub fn scripted_agent(name: &str, url: &str) -> String {
     agent_on(name, url, "{ scripts: { timeoutSeconds: 30 } }")
 }
 
-/// An Agent as [`scripted_agent`] that answers only those who hold [`MODEL_KEY`].
+/// An Agent as [`scripted_agent`] that answers only those who hold [`MODEL_KEY`], and may ask them.
 pub fn guarded_agent(name: &str, url: &str) -> String {
     let access = "{ anonymousScope: none, apiKeys: [{ name: client, scope: all, secretKeyRef: { name: model-key, key: key } }] }";
-    format!("{}  access: {access}\n", scripted_agent(name, url))
+    let handoffs = "[{ name: ask-customer, type: Human, description: Asks what only the customer knows. }]";
+    format!(
+        "{}  access: {access}\n  handoffs: {handoffs}\n",
+        scripted_agent(name, url)
+    )
 }
 
 /// The key in [`MODEL_KEY`].

@@ -1,11 +1,17 @@
 //! What every server of agents answers over HTTP, wherever it runs: the same checks for a cluster and for `rockbot dev`.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::chat::{Agents, run_python, user};
+use crate::{
+    chat::{Agents, run_python, user},
+    eventually,
+    wait::Seen,
+};
 
 /// An agent under test.
 #[derive(Clone, Debug)]
@@ -24,7 +30,10 @@ pub async fn check(agent: &Subject) -> Result<()> {
     completion(agent).await.context("S1: an answer at once")?;
     stream(agent).await.context("S2: a streamed answer")?;
     requests(agent).await.context("S3: fields of a request")?;
+    describes_itself(agent).await.context("S4, S5, S6: what it is")?;
     errors(agent).await.context("S7, S11: errors")?;
+    identity(agent).await.context("S9: the identity of a request")?;
+    hanging_up(agent).await.context("S10: a client that goes away")?;
     health(agent).await.context("S12, S13: health and metrics")?;
     openai_paths(agent).await.context("S14: OpenAI's own paths")?;
     many_at_once(agent).await.context("S15: many clients at once")
@@ -162,6 +171,79 @@ async fn requests(agent: &Subject) -> Result<()> {
     Ok(())
 }
 
+async fn describes_itself(agent: &Subject) -> Result<()> {
+    let about = get(agent, &format!("/{}", agent.name)).await?;
+    ensure!(about["name"] == agent.name.as_str(), "name: {about}");
+    ensure!(about["description"].is_string(), "description: {about}");
+    let has = |list: &str, ends: &str| {
+        let list = about[list].as_array().map(Vec::as_slice).unwrap_or_default();
+        list.iter()
+            .any(|one| one.as_str().is_some_and(|one| one.ends_with(ends)))
+    };
+    ensure!(has("capabilities", ":execute_python_script"), "capabilities: {about}");
+    ensure!(
+        has("skills", "") && about["pricing"].is_object(),
+        "skills, pricing: {about}"
+    );
+
+    let server = get(agent, "/").await?;
+    for field in ["message", "version"] {
+        ensure!(server[field].is_string(), "{field}: {server}");
+    }
+    let agents = server["agents"].as_array().context("no list of agents")?;
+    ensure!(agents.contains(&json!(agent.name)), "agents: {server}");
+    ensure!(
+        server["endpoints"]["chat_completions"].is_string(),
+        "endpoints: {server}"
+    );
+
+    let found = get(agent, &format!("/?search=the+{}&top_k=1", agent.name)).await?;
+    ensure!(
+        found["query"] == format!("the {}", agent.name) && found["total_results"] == 1,
+        "search: {found}"
+    );
+    let first = &found["agents"][0];
+    let url = format!("{}/{}", agent.server.base(), agent.name);
+    ensure!(
+        first["name"] == agent.name.as_str() && first["url"] == url,
+        "found: {first}"
+    );
+    ensure!(
+        first["description"].is_string() && first["capabilities"].is_array() && first["min_balance"].is_number(),
+        "found: {first}"
+    );
+    Ok(())
+}
+
+async fn identity(agent: &Subject) -> Result<()> {
+    for path in [path(agent), "/nobody/chat/completions".to_owned()] {
+        let id = agent.server.identity("e2e-42", &path, &user("hello")).await?;
+        ensure!(id.as_deref() == Some("e2e-42"), "{path} came back as {id:?}");
+    }
+    Ok(())
+}
+
+async fn hanging_up(agent: &Subject) -> Result<()> {
+    let mut body = user(&run_python("import time\ntime.sleep(25)"));
+    body["stream"] = json!(true);
+    agent.server.hang_up(&path(agent), &body).await?;
+    let ended = format!(
+        r#"rockbot_requests_total{{agent="{}",status="disconnected"}} 1"#,
+        agent.name
+    );
+    let nothing_runs = format!(r#"rockbot_active_requests{{agent="{}"}} 0"#, agent.name);
+    eventually(
+        "the request has ended with its client",
+        Duration::from_secs(15),
+        async || {
+            let (_, text) = agent.server.get("/metrics").await?;
+            let has = |wanted: &str| text.lines().any(|line| line == wanted);
+            Ok(Seen::when(has(&ended) && has(&nothing_runs), || text.clone()))
+        },
+    )
+    .await
+}
+
 async fn errors(agent: &Subject) -> Result<()> {
     let (status, answer) = agent.server.post("/nobody/chat/completions", &user("hello")).await?;
     ensure!(status == StatusCode::NOT_FOUND, "an unknown agent: {status}");
@@ -178,10 +260,20 @@ async fn errors(agent: &Subject) -> Result<()> {
 }
 
 async fn health(agent: &Subject) -> Result<()> {
-    for path in ["/health", "/ready"] {
-        let (status, text) = agent.server.get(path).await?;
-        ensure!(status == StatusCode::OK, "{path}: {status} {text}");
+    for (path, status) in [("/health", "healthy"), ("/ready", "ready"), ("/live", "alive")] {
+        let said = get(agent, path).await?;
+        ensure!(said["status"] == status, "{path}: {said}");
     }
+    let detailed = get(agent, "/health/detailed").await?;
+    let check = &detailed["agents"][&agent.name];
+    ensure!(
+        detailed["server_status"] == "healthy" && check["status"] == "healthy" && check["problems"] == json!([]),
+        "/health/detailed: {detailed}"
+    );
+    ensure!(
+        check["tools"].as_u64() > Some(0) && check["skills"].is_u64(),
+        "/health/detailed: {detailed}"
+    );
     let (status, text) = agent.server.get("/metrics").await?;
     ensure!(status == StatusCode::OK, "/metrics: {status}");
     // A series that this very run has moved: a static text would not have it.
@@ -245,6 +337,13 @@ async fn many_at_once(agent: &Subject) -> Result<()> {
     }))
     .await?;
     Ok(())
+}
+
+/// What the server says at `path`, which must be there.
+async fn get(agent: &Subject, path: &str) -> Result<Value> {
+    let (status, text) = agent.server.get(path).await?;
+    ensure!(status == StatusCode::OK, "{path}: {status} {text}");
+    serde_json::from_str(&text).with_context(|| format!("{path}: {text}"))
 }
 
 /// OpenAI's error object has four keys, nullable ones included.

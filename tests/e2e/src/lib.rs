@@ -19,6 +19,7 @@ pub mod release;
 pub mod sdk;
 pub mod service;
 pub mod settings;
+pub mod volume;
 pub mod wait;
 
 pub use cluster::Cluster;

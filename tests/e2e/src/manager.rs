@@ -49,6 +49,7 @@ pub struct Manager {
     pub link: Link,
     child: Child,
     name: String,
+    log: PathBuf,
     base: String,
     http: Client,
     token: String,
@@ -85,9 +86,28 @@ impl Stage {
     /// # Errors
     /// When it does not come up.
     pub async fn manager(&self, flags: &[&str]) -> Result<Manager> {
-        let (name, link, kubeconfig) = self.way_to_api_server().await?;
-        let log = self.directory.path().join(format!("{name}.log"));
-        self.logs.lock().expect("no panic under it").push(log.clone());
+        let name = format!("manager-{}", self.logs.lock().expect("no panic under it").len());
+        self.start(name, flags).await
+    }
+
+    /// Kills a manager, and starts another in the same pod, as the kubelet does with a container that ended.
+    ///
+    /// # Errors
+    /// When it cannot be killed, or the other does not come up.
+    pub async fn restart(&self, manager: Manager, flags: &[&str]) -> Result<Manager> {
+        let name = manager.name.clone();
+        manager.kill().await?;
+        self.start(name, flags).await
+    }
+
+    async fn start(&self, name: String, flags: &[&str]) -> Result<Manager> {
+        let (link, kubeconfig) = self.way_to_api_server(&name).await?;
+        let log = {
+            let mut logs = self.logs.lock().expect("no panic under it");
+            let log = self.directory.path().join(format!("{name}.{}.log", logs.len()));
+            logs.push(log.clone());
+            log
+        };
         let mut command = process::command(&self.ns.cluster.settings.binary("rockbot-scripts-manager")?);
         command
             .args([
@@ -118,6 +138,7 @@ impl Stage {
             link,
             child,
             name,
+            log,
             base: format!("http://{address}"),
             http: Client::builder().no_proxy().timeout(Duration::from_secs(90)).build()?,
             token: self.token.clone(),
@@ -132,12 +153,8 @@ impl Stage {
         Ok(manager)
     }
 
-    async fn way_to_api_server(&self) -> Result<(String, Link, PathBuf)> {
+    async fn way_to_api_server(&self, name: &str) -> Result<(Link, PathBuf)> {
         let mut file = Kubeconfig::read_from(self.ns.cluster.settings.kubeconfig())?;
-        let name = {
-            let logs = self.logs.lock().expect("no panic under it");
-            format!("manager-{}", logs.len())
-        };
         let cluster = file.clusters.first_mut().and_then(|named| named.cluster.as_mut());
         let cluster = cluster.context("a kubeconfig without a cluster")?;
         let server = cluster.server.take().context("a cluster without an address")?;
@@ -146,7 +163,7 @@ impl Stage {
         cluster.tls_server_name = Some("kubernetes".to_owned());
         let path = self.directory.path().join(format!("{name}.kubeconfig"));
         std::fs::write(&path, serde_json::to_string(&file)?)?;
-        Ok((name, link, path))
+        Ok((link, path))
     }
 
     /// What a manager has logged.
@@ -154,7 +171,7 @@ impl Stage {
     /// # Errors
     /// When that cannot be read.
     pub fn log(&self, of: &Manager) -> Result<String> {
-        Ok(read_to_string(self.directory.path().join(format!("{}.log", of.name)))?)
+        Ok(read_to_string(&of.log)?)
     }
 
     /// The pods of one manager, or of all.
@@ -273,18 +290,21 @@ impl Manager {
         .await
     }
 
+    /// Everything that it counts.
+    ///
+    /// # Errors
+    /// When it says nothing.
+    pub async fn metrics(&self) -> Result<String> {
+        let response = self.http.get(format!("{}/metrics", self.base)).send().await?;
+        Ok(response.text().await?)
+    }
+
     /// The value of a metric; zero when it is not there.
     ///
     /// # Errors
     /// When there are none.
     pub async fn metric(&self, name: &str) -> Result<f64> {
-        let text = self
-            .http
-            .get(format!("{}/metrics", self.base))
-            .send()
-            .await?
-            .text()
-            .await?;
+        let text = self.metrics().await?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.map_or(Ok(0.0), |value| value.parse().context("not a number"))
     }
@@ -300,6 +320,11 @@ impl Manager {
             Ok(Seen::when(value == expected, || value.to_string()))
         })
         .await
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.base
     }
 
     /// Kills it: it can do nothing about that.

@@ -62,6 +62,11 @@ impl Service {
         })
     }
 
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.base
+    }
+
     /// `GET path`.
     ///
     /// # Errors

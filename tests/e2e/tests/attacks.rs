@@ -77,7 +77,9 @@ async fn attack_from(ns: &Namespace, arguments: Arguments) -> Result<()> {
     outcome.and(on_node.delete().await)
 }
 
-async fn attack(ns: &Namespace, on_node: &Namespace, arguments: Arguments) -> Result<()> {
+async fn attack(ns: &Namespace, on_node: &Namespace, mut arguments: Arguments) -> Result<()> {
+    // One at a time: what the next script finds is the doing of the attack before it.
+    arguments.test_threads = Some(1);
     let stage = Arc::new(Stage::set_up(ns, on_node).await?);
     let runtime = Handle::current();
     let trials = Attack::all(Place::Pod)?.into_iter().map(|attack| {
@@ -154,7 +156,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Runs an attack, judges what came of it, and waits until its pod is gone.
+    /// Runs an attack, judges what came of it, waits until its pod is gone, and runs an ordinary script.
     async fn run(&self, attack: &Attack) -> Result<()> {
         for _ in 0..attack.times {
             let answer = self.script(&attack.script, attack.timeout_seconds).await?;
@@ -167,8 +169,35 @@ impl Stage {
                 status == StatusCode::OK,
                 "the scripts manager is not ready: {status} {text}"
             );
+            self.next_script_is_warm(&answer["script_id"]).await?;
         }
         Ok(())
+    }
+
+    /// A script finds a parked pod, which is another one than `used`.
+    async fn next_script_is_warm(&self, used: &Value) -> Result<()> {
+        eventually("a pod is parked", GONE_DEADLINE, async || {
+            let (_, text) = self.manager.get("/v1/status", Caller::default()).await?;
+            let status: Value = serde_json::from_str(&text)?;
+            Ok(Seen::when(status["parked"].as_u64() > Some(0), || text))
+        })
+        .await?;
+        let cold = self.cold_starts().await?;
+        let answer = self.script("print(42)", 20).await?;
+        ensure!(
+            answer["stdout"] == "42\n" && answer["script_id"] != *used,
+            "the next script: {answer}"
+        );
+        let waited = self.cold_starts().await?;
+        ensure!(waited == cold, "the next script found no parked pod: {answer}");
+        Ok(())
+    }
+
+    async fn cold_starts(&self) -> Result<u64> {
+        let (_, text) = self.manager.get("/metrics", Caller::default()).await?;
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix("rockbot_scripts_cold_starts_total "));
+        value.with_context(|| text.clone())?.parse().context("not a number")
     }
 
     /// The answer of the scripts manager, be it an error.

@@ -221,7 +221,8 @@ fn pieces(events: Vec<String>, size: Option<usize>) -> Vec<Bytes> {
 
 /// Writes piece by piece. An error of the stream breaks the connection, which is how an answer is cut.
 fn written(pieces: Vec<Bytes>, step: &Step, watch: Watch) -> impl Stream<Item = Result<Bytes, io::Error>> + use<> {
-    let (silent_ms, pause_ms) = (step.silent_ms, step.pause_ms);
+    let middle = pieces.len() / 2;
+    let (silent_ms, pause_ms, stall_ms) = (step.silent_ms, step.pause_ms, step.stall_ms);
     let mut left = step.cut_after_bytes;
     let pieces = stream::iter(pieces).enumerate().then(move |(index, mut piece)| {
         let rest = left.map(|left| left.saturating_sub(piece.len()));
@@ -230,6 +231,7 @@ fn written(pieces: Vec<Bytes>, step: &Step, watch: Watch) -> impl Stream<Item = 
         left = rest;
         async move {
             pause(if index == 0 { silent_ms } else { pause_ms }).await;
+            pause(if index == middle { stall_ms } else { 0 }).await;
             (piece, cut)
         }
     });

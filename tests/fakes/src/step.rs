@@ -33,6 +33,8 @@ pub struct Step {
     pub silent_ms: u64,
     /// Milliseconds before each further event.
     pub pause_ms: u64,
+    /// Milliseconds of silence in the middle of the answer.
+    pub stall_ms: u64,
     /// Send the stream in pieces of so many bytes, wherever that cuts.
     pub piece_bytes: Option<usize>,
     /// Break the connection after so many bytes.
@@ -53,6 +55,9 @@ pub struct Call {
     /// Identity; by default made from its position, the same in every answer.
     #[serde(default)]
     pub id: Option<String>,
+    /// Further fields, with its first fragment; of OpenAI's wire alone.
+    #[serde(default)]
+    pub extra: Map<String, Value>,
 }
 
 /// An answer with an error status.
@@ -121,7 +126,7 @@ impl Call {
         Self {
             name: name.into(),
             arguments,
-            id: None,
+            ..Self::default()
         }
     }
 

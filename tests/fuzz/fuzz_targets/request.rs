@@ -14,21 +14,21 @@ use rockbot_scripts_api::{
 const MAX_MESSAGE: usize = 8 << 20;
 
 fuzz_target!(|body: &[u8]| {
-    let Ok(request) = serde_json::from_slice::<ScriptRequest>(body) else {
-        return;
+    let request = match ScriptRequest::from_body(body) {
+        Ok(request) => request,
+        Err(error) => {
+            assert_eq!(error.code, ScriptErrorCode::InvalidRequest);
+            return;
+        }
     };
-    if let Err(error) = request.validate() {
-        assert_eq!(error.code, ScriptErrorCode::InvalidRequest);
-        return;
-    }
     assert!(request.script.len() <= MAX_SCRIPT_BYTES && (1..=MAX_TIMEOUT_SECONDS).contains(&request.timeout_seconds));
     assert!(request.input_text().is_none_or(|text| text.len() <= MAX_INPUT_BYTES));
     packages(&request.pip_packages);
 
-    let again = serde_json::to_vec(&request).and_then(|body| serde_json::from_slice(&body));
-    assert!(again.is_ok_and(|again: ScriptRequest| again == request));
+    let again = serde_json::to_vec(&request).map(|body| ScriptRequest::from_body(&body));
+    assert!(again.is_ok_and(|again| again == Ok(request.clone())));
 
-    let (run, mut message) = (Run::new(&request, Caps::default()), BytesMut::new());
+    let (run, mut message) = (Run::new(request, Caps::default()), BytesMut::new());
     assert!(Message::Run(&run).encode(&mut message).is_ok() && message.len() <= MAX_MESSAGE);
 });
 

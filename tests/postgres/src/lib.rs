@@ -6,16 +6,27 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod certificate;
+
 use std::{
-    env, fs,
+    env,
+    fs::{self, Permissions},
     net::TcpListener,
-    os::unix::{fs::chown, process::CommandExt},
+    ops::Range,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+pub use certificate::Certificate;
 
 /// How long the server may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,6 +40,7 @@ pub struct Server {
     programs: PathBuf,
     directory: TempDir,
     port: u16,
+    options: Vec<&'static str>,
     running: Option<Child>,
 }
 
@@ -38,19 +50,43 @@ impl Server {
     /// # Panics
     /// When there is no PostgreSQL on this machine, or it does not start.
     pub fn start() -> Self {
+        let mut server = Self::create();
+        server.resume();
+        server
+    }
+
+    /// A server that has `certificate` and accepts encrypted connections, too.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_with_tls(certificate: &Certificate) -> Self {
+        let mut server = Self::create();
+        let Certificate { certificate, key, .. } = certificate;
+        // Where it looks for them unless it is told otherwise.
+        for (name, content) in [("server.crt", certificate), ("server.key", key)] {
+            let path = server.file(&format!("data/{name}"), content);
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            own(&path);
+        }
+        server.options.push("ssl=on");
+        server.resume();
+        server
+    }
+
+    /// A server that does not run yet.
+    fn create() -> Self {
         let programs = programs();
         let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let password = directory.path().join("password");
         fs::write(&password, PASSWORD).unwrap();
-        if is_root() {
-            chown(directory.path(), Some(USER), Some(USER)).unwrap();
-            chown(&password, Some(USER), Some(USER)).unwrap();
-        }
-        let mut server = Self {
+        own(directory.path());
+        own(&password);
+        let server = Self {
             programs,
             directory,
             port,
+            options: vec!["listen_addresses=127.0.0.1", "fsync=off", "unix_socket_directories="],
             running: None,
         };
         let made = server
@@ -68,7 +104,6 @@ impl Server {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        server.resume();
         server
     }
 
@@ -87,15 +122,8 @@ impl Server {
             .program("postgres")
             .arg("-D")
             .arg(self.data())
-            .args([
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-c",
-                "fsync=off",
-                "-c",
-                "unix_socket_directories=",
-            ])
             .args(["-p", &self.port.to_string()])
+            .args(self.options.iter().flat_map(|option| ["-c", option]))
             .stderr(log)
             .spawn()
             .unwrap();
@@ -108,13 +136,13 @@ impl Server {
         }
     }
 
-    /// Ends the server at once, as a power cut would.
+    /// Ends the server at once, as a crash would: no process of it answers any more when this returns.
     pub fn stop(&mut self) {
         if let Some(mut running) = self.running.take() {
-            let _ = running.kill();
+            // SIGKILL would leave the processes that serve connections, and they would go on for a moment.
+            let _ = kill_process(Pid::from_child(&running), Signal::QUIT);
             let _ = running.wait();
         }
-        let _ = fs::remove_file(self.data().join("postmaster.pid"));
     }
 
     /// The URL of its database, with the name of a host that does not exist.
@@ -169,6 +197,28 @@ fn programs() -> PathBuf {
     let has_both = |folder: &PathBuf| ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file());
     let found = folders.find(has_both);
     found.unwrap_or_else(|| panic!("there is no PostgreSQL here; tests/tools postgres installs it"))
+}
+
+/// A port that nobody has, below those that the kernel gives to whoever asks for any: nobody else gets it while the server
+/// is down.
+fn free_port() -> u16 {
+    const PORTS: Range<u16> = 10_000..30_000;
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    let first = std::process::id() % u32::from(PORTS.end - PORTS.start);
+    loop {
+        let tried = u32::from(TRIED.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + ((first + tried) % u32::from(PORTS.end - PORTS.start)) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Gives a file to the user whom the server runs as.
+fn own(path: &Path) {
+    if is_root() {
+        chown(path, Some(USER), Some(USER)).unwrap();
+    }
 }
 
 fn is_root() -> bool {

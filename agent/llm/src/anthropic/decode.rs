@@ -105,7 +105,7 @@ impl Decoder {
                     index: position,
                     id: Some(id),
                     name: Some(name),
-                    arguments: String::new(),
+                    ..ToolCallDelta::default()
                 }));
                 Block::Call {
                     position,
@@ -186,7 +186,8 @@ fn extra(name: &str, item: Value) -> Event {
 /// The reason in OpenAI's words.
 fn finish(reason: &str) -> &'static str {
     match reason {
-        "max_tokens" | "model_context_window_exceeded" => "length",
+        // A paused turn, too, is less than the whole answer: the provider's own tools took too long.
+        "max_tokens" | "model_context_window_exceeded" | "pause_turn" => "length",
         "tool_use" => "tool_calls",
         "refusal" => "content_filter",
         _ => "stop",

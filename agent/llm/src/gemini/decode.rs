@@ -95,12 +95,22 @@ impl Decoder {
                 id,
                 name: Some(name),
                 arguments: Value::Object(args).to_string(),
+                ..ToolCallDelta::default()
             }));
-            if let Some(data) = thought_signature {
-                let kind = Kind::Encrypted { data };
-                let format = FORMAT.to_owned();
-                events.push_back(reasoning::event(Detail { kind, format, index }));
-            }
+            let signed = |data| signature(Kind::Encrypted { data }, index);
+            events.extend(thought_signature.map(signed));
+        } else {
+            let text = String::new();
+            let signed = |data| {
+                signature(
+                    Kind::Text {
+                        text,
+                        signature: Some(data),
+                    },
+                    0,
+                )
+            };
+            events.extend(thought_signature.map(signed));
         }
         if let Some(InlineData { mime_type, data }) = inline_data {
             let url = format!("data:{mime_type};base64,{data}");
@@ -141,6 +151,12 @@ impl Decoder {
             _ => "stop",
         })
     }
+}
+
+/// A signature of a call comes back with that call, one of a text with the text.
+fn signature(kind: Kind, index: u32) -> Event {
+    let format = FORMAT.to_owned();
+    reasoning::event(Detail { kind, format, index })
 }
 
 #[derive(Deserialize)]

@@ -98,7 +98,8 @@ fn is_system(message: &Message) -> bool {
     matches!(&*message.role, "system" | "developer")
 }
 
-/// What the model said and called. A call that it made while it thought must come back with its signature.
+/// What the model said and called. A call that it made while it thought must come back with its signature; that of a text
+/// may, in a part without words, as it mostly comes.
 fn answered(message: &Message) -> Result<Vec<Value>, ModelError> {
     let details = reasoning::of(message, FORMAT);
     let signature = |position: usize| {
@@ -108,6 +109,15 @@ fn answered(message: &Message) -> Result<Vec<Value>, ModelError> {
         })
     };
     let mut parts = said(message)?;
+    for detail in &details {
+        if let Kind::Text {
+            text,
+            signature: Some(signature),
+        } = &detail.kind
+        {
+            parts.push(json!({ "text": text, "thoughtSignature": signature }));
+        }
+    }
     for (position, call) in message.calls().iter().enumerate() {
         // Arguments that are no object were answered with an error; the model may see them as they can be sent.
         let arguments = serde_json::from_str::<Map<String, Value>>(&call.function.arguments).unwrap_or_default();

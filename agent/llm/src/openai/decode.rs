@@ -4,7 +4,7 @@ use std::{collections::VecDeque, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
@@ -15,6 +15,8 @@ use crate::{Event, ModelError, ToolCallDelta, Usage, refusal::Meaning, wire};
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     calls: Calls,
+    /// What is known of who answers: most servers say it again with every chunk.
+    origin: Map<String, Value>,
     finished: bool,
     done: bool,
 }
@@ -29,6 +31,10 @@ impl wire::Decode for Decoder {
         if let Some(error) = chunk.error {
             return Err(mid_stream(&error));
         }
+        events.extend(self.origin([
+            ("service_tier", chunk.service_tier),
+            ("system_fingerprint", chunk.system_fingerprint),
+        ]));
         for choice in chunk.choices {
             self.choice(choice, events);
         }
@@ -47,6 +53,18 @@ impl wire::Decode for Decoder {
 }
 
 impl Decoder {
+    /// What is new of `fields`.
+    fn origin(&mut self, fields: [(&str, Option<String>); 2]) -> Option<Event> {
+        let told = fields.into_iter().filter_map(|(name, text)| Some((name, text?)));
+        let unknown = |(name, text): &(&str, String)| self.origin.get(*name).is_none_or(|known| known != text);
+        let new: Map<_, _> = told
+            .filter(unknown)
+            .map(|(name, text)| (name.to_owned(), text.into()))
+            .collect();
+        self.origin.extend(new.clone());
+        (!new.is_empty()).then_some(Event::Origin(new))
+    }
+
     fn choice(&mut self, choice: Choice, events: &mut VecDeque<Event>) {
         let delta = choice.delta.unwrap_or_default();
         let text = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -56,6 +74,7 @@ impl Decoder {
         for call in delta.tool_calls.into_iter().flatten() {
             events.push_back(Event::ToolCall(self.calls.place(call)));
         }
+        events.extend(choice.logprobs.map(Event::Logprobs));
         if !delta.extra.is_empty() {
             events.push_back(Event::Extra(delta.extra));
         }
@@ -99,6 +118,7 @@ impl Calls {
             id,
             name: function.name.filter(|name| !name.is_empty()),
             arguments: function.arguments.unwrap_or_default(),
+            extra: delta.extra,
         }
     }
 }
@@ -111,6 +131,10 @@ struct Chunk {
     usage: Option<Usage>,
     #[serde(default)]
     error: Option<Value>,
+    #[serde(default)]
+    service_tier: Option<String>,
+    #[serde(default)]
+    system_fingerprint: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -119,6 +143,8 @@ struct Choice {
     delta: Option<Delta>,
     #[serde(default)]
     finish_reason: Option<String>,
+    #[serde(default)]
+    logprobs: Option<Map<String, Value>>,
 }
 
 #[derive(Default)]
@@ -138,8 +164,13 @@ struct CallDelta {
     index: Option<u32>,
     #[serde(default)]
     id: Option<String>,
+    /// Said again by RockBot: all that it knows are functions.
+    #[serde(default, rename = "type")]
+    _kind: IgnoredAny,
     #[serde(default)]
     function: Option<FunctionDelta>,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
 }
 
 #[derive(Default, Deserialize)]

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::{
     ModelError,
-    chat::ChatRequest,
+    chat::{ChatRequest, Message},
     reasoning,
     wire::{Defaults, unwritable},
 };
@@ -32,15 +33,19 @@ pub(super) fn body(request: &ChatRequest, defaults: &Defaults, renamed: bool) ->
     defaults.write(serde_json::to_value(&body).map_err(|error| unwritable(&error))?)
 }
 
-/// `request` without what other models thought: OpenAI refuses fields of messages that it does not know.
+/// `request` without what other models thought: OpenAI refuses fields of messages and calls that it does not know.
 pub(super) fn without_reasoning(request: &ChatRequest) -> Cow<'_, ChatRequest> {
-    let reasons = |name: &String| reasoning::is_field(name);
-    if !request.messages.iter().any(|message| message.extra.keys().any(reasons)) {
+    let reasons = |fields: &Map<String, Value>| fields.keys().any(|name| reasoning::is_field(name));
+    let thinks = |message: &Message| reasons(&message.extra) || message.calls().iter().any(|call| reasons(&call.extra));
+    if !request.messages.iter().any(thinks) {
         return Cow::Borrowed(request);
     }
     let mut request = request.clone();
     for message in &mut request.messages {
-        message.extra.retain(|name, _| !reasons(name));
+        message.extra.retain(|name, _| !reasoning::is_field(name));
+        for call in message.tool_calls.iter_mut().flatten() {
+            call.extra.retain(|name, _| !reasoning::is_field(name));
+        }
     }
     Cow::Owned(request)
 }

@@ -60,7 +60,12 @@ where
     pub(crate) async fn begin(&mut self) -> Result<(), ModelError> {
         std::future::poll_fn(|context| {
             self.read(context);
-            let says = |event: &Event| !matches!(event, Event::Role(_) | Event::Usage(_));
+            let says = |event: &Event| {
+                !matches!(
+                    event,
+                    Event::Role(_) | Event::Origin(_) | Event::Logprobs(_) | Event::Usage(_)
+                )
+            };
             match &self.end {
                 _ if self.ready.iter().any(says) || self.ready.len() >= BURST => Poll::Ready(Ok(())),
                 Some(Err(error)) => Poll::Ready(Err(error.clone())),

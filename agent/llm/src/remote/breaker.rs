@@ -100,6 +100,11 @@ impl Gate {
         self.lock().admit(Instant::now()).map(|()| Pass(Some(self)))
     }
 
+    /// Whether requests pass as they come.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(*self.lock(), Breaker::Closed { .. })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Breaker> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

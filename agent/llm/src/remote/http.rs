@@ -18,7 +18,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest error body that is read.
 const MAX_BODY: usize = 64 << 10;
 
-/// The HTTP clients of an agent.
+/// The HTTP clients of a process.
 pub(crate) struct Clients(rockbot_http::Clients);
 
 impl Default for Clients {

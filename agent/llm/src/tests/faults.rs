@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt, future::join_all};
+use futures::{StreamExt, future::join_all, join};
 use rockbot_fakes::{Call, FakeModel, Outcome, Refusal, Step};
 use serde_json::json;
+use tokio::net::TcpSocket;
 
 use super::{KEY, WIRES, ask, config, key_file, question, root};
-use crate::{Event, Metrics, ModelErrorKind as Kind, chat::Message, connect};
+use crate::{Endpoints, Event, Metrics, ModelErrorKind as Kind, chat::Message, connect};
 
 #[tokio::test]
 async fn what_passes_is_asked_again_while_nothing_has_been_said() {
@@ -165,6 +166,68 @@ async fn strange_answers_are_named() {
     }
 }
 
+/// The bound is on a silence, not on the whole answer.
+#[tokio::test]
+async fn only_a_silence_is_too_long() {
+    let fake = FakeModel::start().await.unwrap();
+    let key = key_file(KEY);
+    let words = "one two three four five six seven eight";
+    let ask = async |provider, wire, name: &str, step| {
+        let scenario = format!("{wire}-{name}");
+        fake.script(&scenario, [step]);
+        let fields = json!({ "baseUrl": root(&fake, wire, &scenario), "apiKeyFile": key.path(), "timeoutSeconds": 1 });
+        ask(provider, fields).await
+    };
+    let asked = WIRES.map(async |(wire, provider)| {
+        let slow = Step {
+            pause_ms: 300,
+            ..Step::say(words)
+        };
+        let stalled = Step {
+            stall_ms: 3000,
+            ..Step::say(words)
+        };
+        let (slow, stalled) = join!(
+            ask(provider, wire, "slow", slow),
+            ask(provider, wire, "stalled", stalled)
+        );
+        assert_eq!(slow, (words.to_owned(), Ok(())), "{wire}");
+        let (text, end) = stalled;
+        assert_eq!(end.unwrap_err().kind, Kind::Timeout, "{wire}");
+        assert!(
+            words.starts_with(&text) && (1..words.len()).contains(&text.len()),
+            "{wire}: {text}"
+        );
+    });
+    join_all(asked).await;
+}
+
+/// A host that takes no connection: its queue is full, and so it does not even say no. The clock stands still while
+/// something happens, and jumps while nothing does.
+#[tokio::test(start_paused = true)]
+async fn a_connection_has_a_deadline_of_its_own() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let address = full.local_addr().unwrap();
+    let patience = Duration::from_millis(200);
+    let waiting: Vec<_> =
+        std::iter::from_fn(|| std::net::TcpStream::connect_timeout(&address, patience).ok()).collect();
+    assert!(!waiting.is_empty());
+    let started = tokio::time::Instant::now();
+    let (_, end) = ask(
+        "Ollama",
+        json!({ "baseUrl": format!("http://{address}"), "timeoutSeconds": 600 }),
+    )
+    .await;
+    assert_eq!(end.unwrap_err().kind, Kind::Unreachable);
+    let took = started.elapsed();
+    assert!(
+        (30..40).contains(&took.as_secs()),
+        "three attempts of ten seconds took {took:?}"
+    );
+}
+
 #[tokio::test]
 async fn fallbacks_are_asked_in_order_with_their_own_keys() {
     let fake = FakeModel::start().await.unwrap();
@@ -232,11 +295,12 @@ async fn an_endpoint_that_keeps_failing_is_left_alone() {
         })
         .take(20),
     );
-    let model = connect(
-        &config("OpenAI", json!({ "baseUrl": base, "apiKeyFile": key.path() })),
-        &Metrics::default(),
-    )
-    .unwrap();
+    let endpoints = Endpoints::default();
+    let connect = |name: &str| {
+        let fields = json!({ "name": name, "baseUrl": base, "apiKeyFile": key.path() });
+        connect(&config("OpenAI", fields), &endpoints, &Metrics::default()).unwrap()
+    };
+    let model = connect("a-model");
     for _ in 0..4 {
         assert_eq!(model.stream(&question()).await.err().unwrap().kind, Kind::Overloaded);
     }
@@ -248,6 +312,19 @@ async fn an_endpoint_that_keeps_failing_is_left_alone() {
     );
     assert!(started.elapsed() < Duration::from_secs(4), "it waited");
     assert_eq!(fake.requests("down").len(), 5, "the fifth failure opens the circuit");
+
+    let same = connect("a-model").stream(&question()).await.err().unwrap();
+    assert!(
+        same.retry_after.is_some(),
+        "another agent asks the same model: {same:?}"
+    );
+    assert_eq!(fake.requests("down").len(), 5);
+    let other = connect("another-model").stream(&question()).await.err().unwrap();
+    assert_eq!(
+        other.retry_after, None,
+        "a gateway may have a model that works: {other:?}"
+    );
+    assert!(fake.requests("down").len() > 5);
 }
 
 #[tokio::test]
@@ -263,7 +340,7 @@ async fn dropping_an_answer_ends_the_request() {
             }],
         );
         let fields = json!({ "baseUrl": root(&fake, wire, wire), "apiKeyFile": key.path() });
-        let mut answer = connect(&config(provider, fields), &Metrics::default())
+        let mut answer = connect(&config(provider, fields), &Endpoints::default(), &Metrics::default())
             .unwrap()
             .stream(&question())
             .await
@@ -293,7 +370,7 @@ async fn a_round_of_tools_is_accepted_by_every_provider() {
         };
         fake.script(wire, [call, Step::say("done")]);
         let fields = json!({ "baseUrl": root(&fake, wire, wire), "apiKeyFile": key.path() });
-        let model = connect(&config(provider, fields), &Metrics::default()).unwrap();
+        let model = connect(&config(provider, fields), &Endpoints::default(), &Metrics::default()).unwrap();
         let mut request = question();
         let events: Vec<_> = model
             .stream(&request)

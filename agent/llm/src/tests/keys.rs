@@ -8,9 +8,10 @@ use std::{
 use futures::future::join_all;
 use rockbot_fakes::{FakeModel, Refusal, Step};
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use super::{KEY, WIRES, ask, config, key_file, question, root};
-use crate::{Metrics, ModelErrorKind as Kind, connect};
+use crate::{Endpoints, Metrics, ModelErrorKind as Kind, connect};
 
 #[tokio::test]
 async fn a_changed_key_is_used_at_once() {
@@ -19,6 +20,7 @@ async fn a_changed_key_is_used_at_once() {
     let base = fake.script("keys", [Step::say("in"), Step::say("in")]);
     let model = connect(
         &config("OpenAI", json!({ "baseUrl": base, "apiKeyFile": key.path() })),
+        &Endpoints::default(),
         &Metrics::default(),
     )
     .unwrap();
@@ -30,6 +32,33 @@ async fn a_changed_key_is_used_at_once() {
     assert!(model.stream(&question()).await.is_ok());
     std::fs::write(key.path(), "").unwrap();
     assert_eq!(model.stream(&question()).await.err().unwrap().kind, Kind::Configuration);
+}
+
+/// A provider that redirects gets an error, and nobody else the key.
+#[tokio::test]
+async fn a_key_goes_where_the_url_says_and_nowhere_else() {
+    let key = key_file(KEY);
+    for (_, provider) in WIRES {
+        let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let location = format!("http://{}/v1/stolen", elsewhere.local_addr().unwrap());
+        let answer = axum::response::Redirect::temporary(&location);
+        let provider_itself = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", provider_itself.local_addr().unwrap());
+        let redirecting = axum::Router::new().fallback(async move || answer);
+        let serving = tokio::spawn(async move { axum::serve(provider_itself, redirecting).await });
+        let fields = json!({ "baseUrl": base, "apiKeyFile": key.path(), "timeoutSeconds": 5 });
+        let asked = tokio::select! {
+            (_, end) = ask(provider, fields) => end,
+            _ = elsewhere.accept() => panic!("{provider}: somebody else was asked"),
+        };
+        let error = asked.unwrap_err();
+        assert_eq!(error.kind, Kind::BadResponse);
+        assert!(
+            error.message.contains("redirects") && error.message.contains("model.baseUrl"),
+            "{error}"
+        );
+        serving.abort();
+    }
 }
 
 /// What is logged.
@@ -53,7 +82,29 @@ fn misbehaviours() -> Vec<Step> {
         ..Step::default()
     });
     let told = json!({ "type": "error", "error": { "type": "x", "message": format!("{KEY}!") } });
+    // Codes whose errors keep the words of the provider, in the middle of an answer.
+    let limited = json!({
+        "type": "error",
+        "error": {
+            "message": format!("the key {KEY} is used too often"),
+            "type": "rate_limit_error", "code": "rate_limit_exceeded", "status": "RESOURCE_EXHAUSTED",
+        },
+    });
+    let numbered = json!({ "type": "error", "error": { "code": 400, "message": format!("{KEY}?") } });
     let others = [
+        Step {
+            error_event: Some(limited),
+            ..Step::say("half a sentence")
+        },
+        Step {
+            error_event: Some(numbered),
+            ..Step::say("half a sentence")
+        },
+        Step {
+            // No event of any wire, and its parser repeats it.
+            error_event: Some(json!(KEY)),
+            ..Step::say("half a sentence")
+        },
         Step {
             error_event: Some(told.clone()),
             ..Step::default()

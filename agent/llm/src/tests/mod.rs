@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::{
-    Event, Metrics, ModelError,
+    Endpoints, Event, Metrics, ModelError,
     chat::{ChatRequest, Message},
     connect,
     wire::{self, Wire},
@@ -72,7 +72,7 @@ fn question() -> ChatRequest {
 
 /// Asks a model with these fields and returns what it says, and how it ends.
 async fn ask(provider: &str, fields: Value) -> (String, Result<(), ModelError>) {
-    let model = connect(&config(provider, fields), &Metrics::default()).unwrap();
+    let model = connect(&config(provider, fields), &Endpoints::default(), &Metrics::default()).unwrap();
     let mut answer = match model.stream(&question()).await {
         Ok(answer) => answer,
         Err(error) => return (String::new(), Err(error)),

@@ -6,9 +6,10 @@
 //! A turn that ends with a question to a human is the same: the client has seen the question alone, and its next message
 //! is what the human answers. In what the model sees, it is the result of the handoff.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use rockbot_llm::chat::{Content, Message, ToolCall};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Trail;
@@ -17,13 +18,16 @@ use super::Trail;
 /// makes sure that the turn is recognised.
 pub const HANDOFF: &str = "handoff";
 
+/// Letters and digits of the longest identity that the agent makes.
+const LONGEST_ID: usize = 24;
+
 /// The messages of a turn that goes on with the client's next request.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hidden {
     /// Identities of the calls that the client sees; its next request carries them.
     pub call_ids: Vec<String>,
     /// All messages of the turn: they stand in for the one that the client has seen.
-    pub messages: Arc<[Message]>,
+    pub messages: Vec<Message>,
     /// Identities of the handoffs whose result is what a human answers.
     pub awaited: Vec<String>,
 }
@@ -55,7 +59,7 @@ impl Hidden {
 
     /// The messages, with what the human has answered.
     fn answered(&self, answer: &Message) -> Vec<Message> {
-        let mut messages = self.messages.to_vec();
+        let mut messages = self.messages.clone();
         for message in &mut messages {
             if message
                 .tool_call_id
@@ -92,28 +96,44 @@ fn has_more_than_text(message: &Message) -> bool {
     }
 }
 
-/// Puts hidden messages back into a conversation. `find` looks up a turn by one of its keys: the identity of a call, the
-/// identity of a handoff, or what `trail` says of the conversation up to its answer. A turn that is not found leaves the
-/// conversation as the client has it.
-pub fn restore(
+/// The keys by which the turns behind `messages` may be found: see [`restore`].
+pub fn keys<'a>(messages: impl IntoIterator<Item = &'a Message>, mut trail: Option<Trail>) -> Vec<String> {
+    let keys = messages.into_iter().flat_map(|message| {
+        follow(&mut trail, message);
+        keys_of(message, trail.as_ref())
+    });
+    keys.collect()
+}
+
+/// The keys of the turn that ended with `message`, the surest first: the identity of its first call, the identity of its
+/// handoff, and what `trail` says of the conversation up to it.
+fn keys_of(message: &Message, trail: Option<&Trail>) -> Vec<String> {
+    if message.role != "assistant" {
+        return Vec::new();
+    }
+    let call = message.calls().first().map(|call| &*call.id);
+    let handoff = message.extra.get(HANDOFF).and_then(|handoff| handoff["id"].as_str());
+    // Others are not the agent's own.
+    let is_own = |id: &&str| id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let ids = call.into_iter().chain(handoff).filter(is_own).map(str::to_owned);
+    ids.chain(trail.map(Trail::key)).collect()
+}
+
+/// Puts hidden messages back into a conversation. `find` looks up a turn by one of its [`keys`]. A turn that is not found
+/// leaves the conversation as the client has it.
+pub fn restore<'a>(
     messages: Vec<Message>,
     trail: &mut Option<Trail>,
-    find: impl Fn(&str) -> Option<Arc<Hidden>>,
+    find: impl Fn(&str) -> Option<&'a Hidden>,
 ) -> Vec<Message> {
     let mut restored = Vec::with_capacity(messages.len());
     let mut messages = messages.into_iter().peekable();
     while let Some(mut message) = messages.next() {
         follow(trail, &message);
-        if message.role != "assistant" {
-            restored.push(message);
-            continue;
-        }
+        let hidden = keys_of(&message, trail.as_ref()).iter().find_map(|key| find(key));
         // No provider knows the field, and some refuse what they do not know.
-        let handoff = message.extra.shift_remove(HANDOFF);
-        let by_call = || message.calls().iter().find_map(|call| find(&call.id));
-        let by_handoff = || find(handoff.as_ref()?["id"].as_str()?);
-        let by_trail = || find(&trail.as_ref()?.key());
-        match by_call().or_else(by_handoff).or_else(by_trail) {
+        message.extra.shift_remove(HANDOFF);
+        match hidden {
             None => restored.push(message),
             Some(hidden) if hidden.awaited.is_empty() => restored.extend(hidden.messages.iter().cloned()),
             Some(hidden) => match messages.next_if(|next| next.role == "user") {

@@ -15,13 +15,13 @@ mod trail;
 use std::collections::HashSet;
 
 use failures::Failures;
-pub use hidden::{HANDOFF, Hidden, restore};
+pub use hidden::{HANDOFF, Hidden, keys, restore};
 use reply::Reply;
 use rockbot_llm::{
     Event, ToolCallDelta,
     chat::{ChatRequest, Content, Message, Tool, ToolCall},
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 pub use trail::Trail;
 
@@ -91,8 +91,12 @@ pub enum Delta {
     Reasoning(String),
     /// More of a call of one of the client's tools; indices are contiguous from 0.
     ToolCall(ToolCallDelta),
+    /// How probable the tokens of the text before it were, as OpenAI has it.
+    Logprobs(Map<String, Value>),
     /// Fields that RockBot does not know.
     Extra(Map<String, Value>),
+    /// Who has answered, as OpenAI has it: `service_tier` and `system_fingerprint`.
+    Origin(Map<String, Value>),
 }
 
 /// A request that no turn can be made of.
@@ -131,7 +135,7 @@ enum Text {
 }
 
 impl Turn {
-    /// Prepares a turn; after [`Turn::instruct`] the first step is [`Step::CallModel`].
+    /// Prepares a turn; after [`Turn::restore`] and [`Turn::instruct`] the first step is [`Step::CallModel`].
     ///
     /// # Errors
     /// [`InvalidRequest`] naming the field.
@@ -165,6 +169,12 @@ impl Turn {
         })
     }
 
+    /// Puts back what the client has not seen of the turns before: see [`restore`].
+    pub fn restore<'a>(&mut self, trail: &mut Option<Trail>, find: impl Fn(&str) -> Option<&'a Hidden>) {
+        let messages = std::mem::take(&mut self.request.messages);
+        self.request.messages = restore(messages, trail, find);
+    }
+
     /// Puts `instructions` first. They join a system message that comes first, because many models accept only one.
     pub fn instruct(&mut self, instructions: &str) {
         let messages = &mut self.request.messages;
@@ -175,7 +185,8 @@ impl Turn {
         match system {
             _ if instructions.is_empty() => {}
             Some(Content::Text(text)) => *text = format!("{instructions}\n\n{text}"),
-            _ => messages.insert(0, Message::text("system", instructions)),
+            Some(Content::Parts(parts)) => parts.insert(0, json!({ "type": "text", "text": instructions })),
+            None => messages.insert(0, Message::text("system", instructions)),
         }
         self.begin = messages.len();
     }
@@ -202,6 +213,8 @@ impl Turn {
                 self.reply.keep(&fields);
                 Some(Delta::Extra(fields))
             }
+            Event::Logprobs(fields) => Some(Delta::Logprobs(fields)),
+            Event::Origin(fields) => Some(Delta::Origin(fields)),
             // The server says who speaks, once for the whole turn, and adds up what all rounds cost.
             Event::Role(_) | Event::Usage(_) => None,
         }
@@ -272,8 +285,9 @@ impl Turn {
                 id: None,
                 name: None,
                 arguments: delta.arguments,
+                extra: delta.extra,
             };
-            return (!fragment.arguments.is_empty()).then_some(fragment);
+            return (!fragment.arguments.is_empty() || !fragment.extra.is_empty()).then_some(fragment);
         }
         if !self.client_tools.contains(&call.name) {
             return None;
@@ -288,6 +302,7 @@ impl Turn {
             id,
             name,
             arguments: call.arguments.clone(),
+            extra: call.extra.clone(),
         })
     }
 
@@ -369,6 +384,11 @@ fn check(request: &ChatRequest, own: &[Tool]) -> Result<(), InvalidRequest> {
         return invalid("n".to_owned(), "an agent gives one answer; leave it out or set it to 1");
     }
     for (index, tool) in request.tools.iter().flatten().enumerate() {
+        // Their calls are no JSON, and nothing here passes them on.
+        if tool.kind == "custom" {
+            let message = "\"custom\" is not supported; offer a function with one string as its parameter instead";
+            return invalid(format!("tools[{index}].type"), message);
+        }
         let Some(name) = tool.name() else { continue };
         if own.iter().any(|own| own.name() == Some(name)) {
             let param = format!("tools[{index}].function.name");

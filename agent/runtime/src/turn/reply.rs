@@ -23,6 +23,8 @@ pub(super) struct Call {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) arguments: String,
+    /// Fields that only its provider understands, and may want back.
+    pub(super) extra: Map<String, Value>,
     /// The index under which the client sees it, when it calls a tool of the client.
     pub(super) shown_as: Option<u32>,
 }
@@ -48,6 +50,7 @@ impl Reply {
             call.name.clone_from(name);
         }
         call.arguments.push_str(&delta.arguments);
+        call.extra.extend(delta.extra.clone());
         call
     }
 
@@ -82,6 +85,9 @@ impl Reply {
 
 impl Call {
     fn to_wire(&self) -> ToolCall {
-        ToolCall::function(&self.id, &self.name, &self.arguments)
+        ToolCall {
+            extra: self.extra.clone(),
+            ..ToolCall::function(&self.id, &self.name, &self.arguments)
+        }
     }
 }

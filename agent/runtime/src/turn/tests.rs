@@ -1,7 +1,5 @@
 //! Tests of the turn: each is a conversation in a few lines, without a model and without tools.
 
-use std::sync::Arc;
-
 use rockbot_llm::{
     Event, REASONING_DETAILS, ToolCallDelta,
     chat::{ChatRequest, Message, Tool, ToolCall},
@@ -74,7 +72,7 @@ fn call(index: u32, id: &str, name: &str) -> Event {
         index,
         id,
         name,
-        arguments: String::new(),
+        ..ToolCallDelta::default()
     })
 }
 
@@ -163,6 +161,7 @@ fn s2_client_calls_are_renumbered_and_streamed_under_new_identities() {
             id: id.map(str::to_owned),
             name,
             arguments: arguments.to_owned(),
+            ..ToolCallDelta::default()
         })
     };
     assert_eq!(
@@ -201,13 +200,8 @@ fn s8_a_mixed_round_loses_no_result() {
         { "role": "tool", "tool_call_id": "new1", "content": "open" },
     ]))
     .unwrap();
-    let find = |id: &str| {
-        hidden
-            .call_ids
-            .iter()
-            .any(|known| known == id)
-            .then(|| Arc::new(hidden.clone()))
-    };
+    assert_eq!(keys(&follow_up, None), ["new1"]);
+    let find = |id: &str| (id == hidden.call_ids[0]).then_some(&hidden);
     let restored = restore(follow_up, &mut None, find);
     let contents: Vec<_> = restored.iter().map(Message::plain_text).collect();
     assert_eq!(contents, ["question", "First", "one", "", "two", "open"]);
@@ -372,6 +366,10 @@ fn reasoning_between_calls_goes_back_to_the_model() {
 #[rstest]
 #[case(json!([{ "role": "user", "content": "hi" }]), json!([{ "role": "system", "content": "Be kind." }]))]
 #[case(json!([{ "role": "system", "content": "Be brief." }]), json!([{ "role": "system", "content": "Be kind.\n\nBe brief." }]))]
+#[case(
+    json!([{ "role": "developer", "content": [{ "type": "text", "text": "Be brief." }] }]),
+    json!([{ "role": "developer", "content": [{ "type": "text", "text": "Be kind." }, { "type": "text", "text": "Be brief." }] }])
+)]
 fn the_instructions_come_first(#[case] messages: Value, #[case] first: Value) {
     let mut turn = Turn::new(request(json!({ "messages": messages })), setup()).unwrap();
     turn.instruct("Be kind.");

@@ -20,4 +20,7 @@ impl MySkill {
     fn nothing(&self) {}
 }
 
+#[skill]
+struct Nowhere;
+
 fn main() {}

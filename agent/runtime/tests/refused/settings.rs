@@ -32,6 +32,10 @@ impl MySkill {
     #[tool(scopes = "owner")]
     fn unknown_setting(&self) {}
 
+    /// Is over before it begins.
+    #[tool(timeout_seconds = 0)]
+    fn no_time(&self) {}
+
     /// Goes nowhere.
     #[handoff(type = "robot")]
     fn bad_type(&self) -> String {

@@ -40,6 +40,12 @@ impl MySkill {
         question
     }
 
+    #[prompt]
+    fn says_nothing(&self) {}
+
+    #[hook(on_chunk)]
+    fn wants_more(&self, chunk: &mut Delta, more: String) {}
+
     #[hook(on_connection)]
     fn no_chunk_yet(&self, chunk: &mut Delta) {}
 

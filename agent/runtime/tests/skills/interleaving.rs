@@ -58,6 +58,7 @@ fn call(index: u32, name: &str, arguments: &str) -> Event {
         id: Some(format!("call_{index}")),
         name: Some(name.to_owned()),
         arguments: arguments.to_owned(),
+        ..ToolCallDelta::default()
     })
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn call(calls: &[(&str, Value)]) -> Vec<Event> {
             id: Some(format!("call_{index}")),
             name: Some((*name).to_owned()),
             arguments: arguments.to_string(),
+            ..ToolCallDelta::default()
         })
     });
     calls.chain([Event::Finish("tool_calls".to_owned())]).collect()

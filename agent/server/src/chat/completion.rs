@@ -21,16 +21,20 @@ pub(super) async fn answer(
     mut record: Record,
 ) -> Result<Response, ApiError> {
     let mut turn = pin!(turn);
-    let mut message = CompletionMessage {
-        role: "assistant",
-        ..CompletionMessage::default()
+    let mut sum = Sum {
+        head,
+        message: CompletionMessage {
+            role: "assistant",
+            ..CompletionMessage::default()
+        },
+        logprobs: None,
     };
     let mut finish_reason = None;
     let mut tools_ran = false;
     while let Some(event) = turn.next().await {
         let event = event.map_err(|error| ApiError::from(error).final_if(tools_ran));
-        match event.inspect_err(|error| record.fail(error.status))? {
-            TurnEvent::Delta(delta) => fold(&mut message, delta),
+        match event.inspect_err(|error| record.fail(error))? {
+            TurnEvent::Delta(delta) => sum.add(delta),
             TurnEvent::Usage(usage) => record.add(&usage),
             TurnEvent::ToolCall(_) => tools_ran = true,
             TurnEvent::Finished(reason) => finish_reason = Some(reason),
@@ -39,7 +43,12 @@ pub(super) async fn answer(
     }
     let finish_reason = finish_reason
         .ok_or_else(ApiError::internal)
-        .inspect_err(|error| record.fail(error.status))?;
+        .inspect_err(|error| record.fail(error))?;
+    let Sum {
+        head,
+        mut message,
+        logprobs,
+    } = sum;
     if message.tool_calls.is_empty() {
         message.content.get_or_insert_default();
     }
@@ -47,10 +56,15 @@ pub(super) async fn answer(
     let choice = CompletionChoice {
         index: 0,
         message,
-        logprobs: None,
+        logprobs,
         finish_reason,
     };
-    let Head { id, created, model } = head;
+    let Head {
+        id,
+        created,
+        model,
+        origin,
+    } = head;
     let usage = record.usage().cloned();
     let completion = Completion {
         id,
@@ -59,16 +73,29 @@ pub(super) async fn answer(
         model,
         choices: [choice],
         usage,
+        origin,
     };
     Ok(Json(completion).into_response())
 }
 
-fn fold(message: &mut CompletionMessage, delta: Delta) {
-    match delta {
-        Delta::Content(text) => message.content.get_or_insert_default().push_str(&text),
-        Delta::Reasoning(text) => message.reasoning_content.push_str(&text),
-        Delta::ToolCall(delta) => fold_call(&mut message.tool_calls, delta),
-        Delta::Extra(fields) => fold_fields(&mut message.extra, fields),
+/// The answer so far.
+struct Sum {
+    head: Head,
+    message: CompletionMessage,
+    logprobs: Option<Map<String, Value>>,
+}
+
+impl Sum {
+    fn add(&mut self, delta: Delta) {
+        let message = &mut self.message;
+        match delta {
+            Delta::Content(text) => message.content.get_or_insert_default().push_str(&text),
+            Delta::Reasoning(text) => message.reasoning_content.push_str(&text),
+            Delta::ToolCall(delta) => fold_call(&mut message.tool_calls, delta),
+            Delta::Logprobs(fields) => fold_fields(self.logprobs.get_or_insert_default(), fields),
+            Delta::Extra(fields) => fold_fields(&mut message.extra, fields),
+            Delta::Origin(fields) => self.head.origin.extend(fields),
+        }
     }
 }
 
@@ -79,23 +106,27 @@ fn fold_call(calls: &mut Vec<ToolCall>, delta: ToolCallDelta) {
         id,
         name,
         arguments,
+        extra,
     } = delta;
     match calls.get_mut(index as usize) {
-        Some(call) => call.function.arguments.push_str(&arguments),
-        None => calls.push(ToolCall::function(
-            id.unwrap_or_default(),
-            name.unwrap_or_default(),
-            arguments,
-        )),
+        Some(call) => {
+            call.function.arguments.push_str(&arguments);
+            call.extra.extend(extra);
+        }
+        None => calls.push(ToolCall {
+            extra,
+            ..ToolCall::function(id.unwrap_or_default(), name.unwrap_or_default(), arguments)
+        }),
     }
 }
 
-/// As OpenAI's SDKs do it: texts and lists grow, the latest of anything else counts.
+/// As OpenAI's SDKs do it: texts and lists grow, null says nothing, the latest of anything else counts.
 fn fold_fields(sum: &mut Map<String, Value>, fields: Map<String, Value>) {
     for (name, value) in fields {
         match (sum.get_mut(&name), value) {
             (Some(Value::String(sum)), Value::String(more)) => sum.push_str(&more),
             (Some(Value::Array(sum)), Value::Array(more)) => sum.extend(more),
+            (Some(_), Value::Null) => {}
             (_, value) => drop(sum.insert(name, value)),
         }
     }

@@ -35,7 +35,7 @@ impl Ask for ChatRequest {
         };
         let head = Head::new(&agent.config().name);
         let turn = agent.turn(self, caller.asked).map_err(ApiError::from);
-        let turn = turn.inspect_err(|error| record.fail(error.status))?;
+        let turn = turn.inspect_err(|error| record.fail(error))?;
         if streamed {
             stream::answer(turn, head, options, record).await
         } else {

@@ -60,7 +60,7 @@ impl Writer {
     fn event(&mut self, event: TurnEvent) -> [Option<Event>; 2] {
         let one = match event {
             TurnEvent::Started => None,
-            TurnEvent::Delta(delta) => Some(self.choice(chunk_delta(delta), None)),
+            TurnEvent::Delta(delta) => self.delta(delta),
             TurnEvent::Usage(usage) => {
                 self.record.add(&usage);
                 None
@@ -78,17 +78,51 @@ impl Writer {
     /// The response has begun, so the error comes as an event; both SDKs raise it.
     fn error(&mut self, error: TurnError) -> Event {
         let error = ApiError::from(error);
-        self.record.fail(error.status);
+        self.record.fail(&error);
         Event::default().data(error.body().to_string())
     }
 
+    fn delta(&mut self, delta: Delta) -> Option<Event> {
+        let empty = ChunkDelta::default();
+        let delta = match delta {
+            Delta::Content(text) => ChunkDelta {
+                content: Some(text),
+                ..empty
+            },
+            Delta::Reasoning(text) => ChunkDelta {
+                reasoning_content: Some(text),
+                ..empty
+            },
+            Delta::ToolCall(call) => ChunkDelta {
+                tool_calls: Some([call.into()]),
+                ..empty
+            },
+            Delta::Logprobs(logprobs) => {
+                return Some(self.one(ChunkChoice {
+                    logprobs: Some(logprobs),
+                    ..ChunkChoice::default()
+                }));
+            }
+            Delta::Extra(extra) => ChunkDelta { extra, ..empty },
+            // It is in every chunk from then on.
+            Delta::Origin(fields) => {
+                self.head.origin.extend(fields);
+                return None;
+            }
+        };
+        Some(self.choice(delta, None))
+    }
+
     fn choice(&self, delta: ChunkDelta, finish_reason: Option<String>) -> Event {
-        let choices = [ChunkChoice {
-            index: 0,
+        self.one(ChunkChoice {
             delta,
             finish_reason,
-        }];
-        self.chunk(&choices, self.options.usage.then_some(None), None)
+            ..ChunkChoice::default()
+        })
+    }
+
+    fn one(&self, choice: ChunkChoice) -> Event {
+        self.chunk(&[choice], self.options.usage.then_some(None), None)
     }
 
     fn usage(&self) -> Option<Event> {
@@ -98,18 +132,19 @@ impl Writer {
 
     /// Clients that do not know the field see an empty delta.
     fn tool_event(&self, event: ToolEvent<'_>) -> Option<Event> {
-        let choices = [ChunkChoice {
-            index: 0,
-            delta: ChunkDelta::default(),
-            finish_reason: None,
-        }];
+        let choices = [ChunkChoice::default()];
         self.options
             .tool_events
             .then(|| self.chunk(&choices, self.options.usage.then_some(None), Some(event)))
     }
 
     fn chunk(&self, choices: &[ChunkChoice], usage: Option<Option<&Usage>>, rockbot: Option<ToolEvent<'_>>) -> Event {
-        let Head { id, created, model } = &self.head;
+        let Head {
+            id,
+            created,
+            model,
+            origin,
+        } = &self.head;
         let object = "chat.completion.chunk";
         let chunk = Chunk {
             id,
@@ -119,27 +154,9 @@ impl Writer {
             choices,
             usage,
             rockbot,
+            origin,
         };
         // Nothing in a chunk can fail to become JSON.
         Event::default().json_data(chunk).unwrap_or_default()
-    }
-}
-
-fn chunk_delta(delta: Delta) -> ChunkDelta {
-    let empty = ChunkDelta::default();
-    match delta {
-        Delta::Content(text) => ChunkDelta {
-            content: Some(text),
-            ..empty
-        },
-        Delta::Reasoning(text) => ChunkDelta {
-            reasoning_content: Some(text),
-            ..empty
-        },
-        Delta::ToolCall(call) => ChunkDelta {
-            tool_calls: Some([call.into()]),
-            ..empty
-        },
-        Delta::Extra(extra) => ChunkDelta { extra, ..empty },
     }
 }

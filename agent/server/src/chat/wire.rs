@@ -17,6 +17,8 @@ pub(super) struct Head {
     pub(super) id: String,
     pub(super) created: i64,
     pub(super) model: String,
+    /// What the provider says of itself.
+    pub(super) origin: Map<String, Value>,
 }
 
 impl Head {
@@ -26,6 +28,7 @@ impl Head {
             id,
             created: Utc::now().timestamp(),
             model: model.to_owned(),
+            origin: Map::new(),
         }
     }
 }
@@ -40,13 +43,15 @@ pub(super) struct Completion {
     pub(super) choices: [CompletionChoice; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) usage: Option<Usage>,
+    #[serde(flatten)]
+    pub(super) origin: Map<String, Value>,
 }
 
 #[derive(Serialize)]
 pub(super) struct CompletionChoice {
     pub(super) index: u32,
     pub(super) message: CompletionMessage,
-    pub(super) logprobs: Option<Value>,
+    pub(super) logprobs: Option<Map<String, Value>>,
     pub(super) finish_reason: String,
 }
 
@@ -75,12 +80,16 @@ pub(super) struct Chunk<'a> {
     pub(super) usage: Option<Option<&'a Usage>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rockbot: Option<ToolEvent<'a>>,
+    #[serde(flatten)]
+    pub(super) origin: &'a Map<String, Value>,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct ChunkChoice {
     pub(super) index: u32,
     pub(super) delta: ChunkDelta,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) logprobs: Option<Map<String, Value>>,
     pub(super) finish_reason: Option<String>,
 }
 
@@ -107,6 +116,8 @@ pub(super) struct ChunkToolCall {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     function: ChunkFunction,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -123,12 +134,14 @@ impl From<ToolCallDelta> for ChunkToolCall {
             id,
             name,
             arguments,
+            extra,
         } = delta;
         Self {
             index,
             kind: id.is_some().then_some("function"),
             id,
             function: ChunkFunction { name, arguments },
+            extra,
         }
     }
 }

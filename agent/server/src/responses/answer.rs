@@ -55,7 +55,7 @@ impl Answer {
     /// The error response of an answer of which the client has seen nothing.
     pub(super) fn fail(&mut self, error: impl Into<ApiError>) -> ApiError {
         let error = error.into().final_if(self.tools_ran);
-        self.record.fail(error.status);
+        self.record.fail(&error);
         error
     }
 

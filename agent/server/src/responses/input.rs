@@ -42,6 +42,9 @@ struct FunctionCallItem {
     call_id: String,
     name: String,
     arguments: String,
+    /// What a provider wants back with the call. Other fields are those of SDKs, and no provider knows them.
+    #[serde(default)]
+    extra_content: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -124,9 +127,12 @@ impl Messages {
                     call_id,
                     name,
                     arguments,
+                    extra_content,
                 } = read(item, path)?;
-                let calls = self.open().tool_calls.get_or_insert_default();
-                calls.push(ToolCall::function(call_id, name, arguments));
+                let mut call = ToolCall::function(call_id, name, arguments);
+                call.extra
+                    .extend(extra_content.map(|content| ("extra_content".to_owned(), content)));
+                self.open().tool_calls.get_or_insert_default().push(call);
                 Ok(())
             }
             Some("function_call_output") => {

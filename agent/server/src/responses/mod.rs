@@ -45,9 +45,7 @@ impl Ask for ResponsesRequest {
                 .map_err(|error| invalid(error.param.replace(".function.", "."), &error.message))?;
             Ok((conversation, turn, echo))
         };
-        let (conversation, turn, echo) = prepared
-            .await
-            .inspect_err(|error: &ApiError| record.fail(error.status))?;
+        let (conversation, turn, echo) = prepared.await.inspect_err(|error: &ApiError| record.fail(error))?;
         if streamed {
             let turn = sse::begin(turn, &mut record).await?;
             Ok(sse::response(written(turn, Answer::new(echo, conversation, record))))

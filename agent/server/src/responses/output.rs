@@ -38,6 +38,8 @@ pub(super) enum Item {
         name: String,
         arguments: String,
         status: ItemStatus,
+        #[serde(flatten)]
+        extra: Map<String, Value>,
     },
 }
 
@@ -107,6 +109,7 @@ impl Output {
             Delta::Content(text) => self.text(Kind::Text, &text, events),
             Delta::ToolCall(delta) => self.call(delta, events),
             Delta::Extra(fields) => self.extra(&fields, events),
+            Delta::Logprobs(_) | Delta::Origin(_) => {}
         }
     }
 
@@ -147,8 +150,12 @@ impl Output {
                     call_id,
                     name,
                     arguments,
+                    extra,
                     ..
-                } => calls.push(ToolCall::function(call_id, name, arguments)),
+                } => calls.push(ToolCall {
+                    extra: extra.clone(),
+                    ..ToolCall::function(call_id, name, arguments)
+                }),
             }
         }
         let mut extra = Map::new();
@@ -243,15 +250,21 @@ impl Output {
                     name: delta.name.unwrap_or_default(),
                     arguments: String::new(),
                     status: ItemStatus::InProgress,
+                    extra: Map::new(),
                 };
                 let index = self.push(call, events);
                 self.calls.push(index);
                 index
             }
         };
-        if let Item::FunctionCall { id, arguments, .. } = &mut self.items[index]
-            && !delta.arguments.is_empty()
-        {
+        let Item::FunctionCall {
+            id, arguments, extra, ..
+        } = &mut self.items[index]
+        else {
+            return;
+        };
+        extra.extend(delta.extra);
+        if !delta.arguments.is_empty() {
             arguments.push_str(&delta.arguments);
             events.add(
                 "response.function_call_arguments.delta",

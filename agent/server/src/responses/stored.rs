@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode},
 };
 use rockbot_agent::Agent;
@@ -21,7 +21,7 @@ use super::{
     input,
     request::{ResponsesRequest, invalid},
 };
-use crate::{Server, access, ask, error::ApiError};
+use crate::{Server, access, ask, error::ApiError, request::Path};
 
 /// How long a response is kept, as long as OpenAI keeps one.
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -148,12 +148,7 @@ struct Found {
 /// Looks for a response in the agent of a path, or in all agents that the caller may ask.
 async fn look(server: &Server, agent: Option<&str>, id: &str, headers: &HeaderMap) -> Result<Found, ApiError> {
     let agents: Vec<Arc<Agent>> = match agent {
-        Some(name) => vec![
-            server
-                .find(name)
-                .await?
-                .ok_or_else(|| ask::unknown_agent(server, name))?,
-        ],
+        Some(name) => vec![ask::named(server, name).await?],
         None => server.list().await,
     };
     let mut error = not_found(id);

@@ -297,6 +297,14 @@ async fn s6_agents_are_found_by_what_they_are_for() {
         (&chef["description"], &chef["min_balance"]),
         (&json!("Writes recipes for dinner."), &json!(0))
     );
+    let behind_tls = site.get("/?search=recipes").header("x-forwarded-proto", "https");
+    let found: Value = behind_tls.send().await.unwrap().json().await.unwrap();
+    assert!(
+        found["agents"][0]["url"]
+            .as_str()
+            .unwrap()
+            .starts_with("https://127.0.0.1:")
+    );
     let (status, error) = site.get_json("/?search=x&top_k=many").await;
     assert_eq!(
         (status, &error["error"]["code"]),
@@ -456,6 +464,6 @@ async fn a_server_that_drains_finishes_what_runs() {
     assert_eq!(site.get_text("/ready").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(text(&chunks(&events(response).await)), "one two three four five");
     let too_late = site.get("/live");
-    site.serving.await.unwrap().unwrap();
+    site.serving.await.unwrap();
     assert!(too_late.send().await.unwrap_err().is_connect());
 }

@@ -1,10 +1,12 @@
 //! The tokens of a day: counted, refused when they are used up, kept where the agent keeps things.
 
+use std::time::{Duration, Instant};
+
 use reqwest::{StatusCode, header::RETRY_AFTER};
 use rockbot_fakes::Step;
 use serde_json::{Value, json};
 
-use crate::site::{Site, agent, user};
+use crate::site::{PATIENCE, Site, agent, user};
 
 /// The agent `a`, which has `tokens` a day. The scripted model counts words: `hello` costs 4 to read, and one each that
 /// it says.
@@ -58,6 +60,39 @@ async fn a_day_has_so_many_tokens_and_a_request_that_has_begun_is_answered() {
 }
 
 #[tokio::test]
+async fn an_answer_whose_cost_nobody_tells_costs_what_has_come_of_it() {
+    let site = limited(1000, json!({ "type": "Ephemeral" })).await;
+    let silent = Step {
+        hide_usage: true,
+        ..Step::say("one two three")
+    };
+    let endless = Step {
+        pause_ms: 20,
+        ..Step::say("word ".repeat(10_000))
+    };
+    let mut config = agent("a", &site.model.script("untold", [silent, endless]));
+    config["limits"] = json!({ "dailyTokens": 1000 });
+    site.set(vec![config]);
+    assert_eq!(site.ask(user("hello")).await.0, StatusCode::OK);
+    site.metric(r#"rockbot_daily_tokens_used{agent="a"} 3"#).await;
+
+    let body = json!({ "stream": true, "messages": user("hello")["messages"] });
+    let mut answer = site.post("/a/chat/completions", &body).send().await.unwrap();
+    // The first chunk says who speaks.
+    for _ in 0..2 {
+        answer.chunk().await.unwrap().unwrap();
+    }
+    drop(answer);
+    site.metric(r#"rockbot_requests_total{agent="a",status="disconnected"} 1"#)
+        .await;
+    let deadline = Instant::now() + PATIENCE;
+    while used(&site).await == 3 {
+        assert!(Instant::now() < deadline, "what it said was free");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
 async fn tokens_stay_used_after_a_restart_where_things_are_kept() {
     let directory = tempfile::tempdir().unwrap();
     let volume = json!({ "type": "Volume", "directory": directory.path() });
@@ -65,7 +100,7 @@ async fn tokens_stay_used_after_a_restart_where_things_are_kept() {
     assert_eq!(site.ask(user("hello")).await.0, StatusCode::OK);
     let spent = used(&site).await;
     site.shutdown.cancel();
-    site.serving.await.unwrap().unwrap();
+    site.serving.await.unwrap();
     drop(site.server);
 
     let site = limited(1, volume).await;

@@ -16,7 +16,10 @@ use tower::ServiceExt;
 
 use crate::site::{Site, agent, chunks, text, user};
 
-/// Finds an agent for each team. What is `broken` cannot be looked up, and what is `slow` takes for ever.
+/// Names that are paths of the server itself.
+const FIXED: [&str; 5] = ["health", "live", "metrics", "ready", "v1"];
+
+/// Finds an agent for each team, and one for each fixed path. What is `broken` cannot be looked up, and what is `slow` takes for ever.
 struct Teams {
     url: String,
     agents: Mutex<BTreeMap<String, Arc<Agent>>>,
@@ -44,7 +47,7 @@ impl AgentResolver for Teams {
         match name {
             "broken" => return Err("no route to db.internal:5432".into()),
             "slow" => std::future::pending().await,
-            _ if !name.starts_with("team-") => return Ok(None),
+            _ if !(name.starts_with("team-") || FIXED.contains(&name)) => return Ok(None),
             _ => {}
         }
         let mut agents = self.agents.lock().unwrap();
@@ -104,6 +107,21 @@ async fn s7_an_agent_is_found_when_it_is_asked() {
         asked, [""; 0],
         "an agent of the set is not looked up, nor is what can be no name"
     );
+}
+
+#[tokio::test]
+async fn s7_fixed_routes_win_over_agents() {
+    let (site, teams) = site().await;
+    for path in ["/health", "/live", "/metrics", "/ready", "/v1/models"] {
+        let (status, text) = site.get_text(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        assert!(!text.contains("\"pricing\""), "{path} describes an agent: {text}");
+    }
+    let mut body = user("x");
+    body["model"] = json!("a");
+    let (_, answer) = site.ask_at("/v1/chat/completions", body).await;
+    assert_eq!(answer["model"], "a");
+    assert!(!teams.asked.lock().unwrap().iter().any(|name| FIXED.contains(&&**name)));
 }
 
 /// A client's follow-up refers to what the agent has kept of the turn before.

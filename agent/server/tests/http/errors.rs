@@ -289,6 +289,22 @@ async fn no_key_and_no_address_ever_reach_a_client() {
 }
 
 #[tokio::test]
+async fn s12_a_model_that_keeps_failing_shows_in_the_health() {
+    let site = Site::scripted([]).await;
+    site.set(vec![agent("a", "http://127.0.0.1:1/v1")]);
+    for _ in 0..2 {
+        site.ask(user("x")).await;
+    }
+    let (_, health) = site.get_json("/health/detailed").await;
+    let problems = &health["agents"]["a"]["problems"];
+    assert_eq!(
+        *problems,
+        json!(["the model \"scripted\" has failed several times in a row"])
+    );
+    assert_eq!(health["server_status"], "degraded");
+}
+
+#[tokio::test]
 async fn a_silent_model_and_an_endless_request_end_in_time() {
     let site = Site::start().await;
     let url = site.model.script(
@@ -314,6 +330,43 @@ async fn a_silent_model_and_an_endless_request_end_in_time() {
     let (status, answer) = site.ask(user("x")).await;
     assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
     is_error(&answer, "timeout");
+}
+
+#[tokio::test]
+async fn s11_a_path_that_is_no_text_is_an_error_object() {
+    let site = Site::scripted([]).await;
+    for path in [
+        "/%ff",
+        "/v1/models/%ff",
+        "/v1/responses/%ff",
+        "/a/responses/%ff",
+        "/%ff/responses/x",
+    ] {
+        let (status, answer) = site.get_json(path).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
+        is_error(&answer, "invalid_path");
+    }
+    let (status, answer) = site.ask_at("/%ff/chat/completions", user("x")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    is_error(&answer, "invalid_path");
+}
+
+#[tokio::test]
+async fn d6_who_may_not_ask_has_no_body_read() {
+    let site = Site::scripted([]).await;
+    let mut config = agent("a", &site.model.base_url("echo"));
+    let keys = json!([{ "name": "k", "scope": "owner", "file": crate::site::key_file() }]);
+    config["access"] = json!({ "anonymous": false, "apiKeys": keys });
+    site.set(vec![config]);
+    let never = reqwest::Body::wrap_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let refused = site
+        .post("/a/chat/completions", &json!({}))
+        .body(never)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    is_error(&refused.json().await.unwrap(), "invalid_api_key");
 }
 
 fn sleep_call() -> Step {

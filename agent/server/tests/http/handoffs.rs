@@ -7,7 +7,7 @@ use rockbot_agent::sdk::{Context, HandoffResult, skill};
 use rockbot_fakes::{Call, Outcome, Step};
 use serde_json::{Value, json};
 
-use crate::site::{PATIENCE, Site, agent, key_file, user};
+use crate::site::{PARENT, PATIENCE, Site, agent, key_file, user};
 
 struct Desk;
 
@@ -20,8 +20,6 @@ impl Desk {
         context.ask_agent(other, &question).await
     }
 }
-
-const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// The agent `name` on a scenario of its own name, which can hand tasks to `to`.
 fn handing(site: &Site, name: &str, to: &[&str], steps: impl IntoIterator<Item = Step>) -> Value {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::site::{Site, agent, key_file, user};
+use crate::site::{PARENT, Site, agent, key_file, user};
 
 /// Answers what it is told to, and remembers what it was sent.
 struct Receiver {
@@ -166,7 +166,15 @@ async fn d2_webhooks_see_and_change_every_moment() {
     });
     let steps = [Step::call([run(), hand()]), Step::say("Done.")];
     let site = site(json!(hooks), &receiver.url, steps).await;
-    let (_, answer) = site.ask(user("go")).await;
+    let asked = site.post("/a/chat/completions", &user("go"));
+    let answer: Value = asked
+        .header("traceparent", PARENT)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(answer["choices"][0]["message"]["content"], "Done.");
 
     let system = &site.model_saw()[0]["messages"][0]["content"];
@@ -202,6 +210,10 @@ async fn d2_webhooks_see_and_change_every_moment() {
     for one in &received {
         assert_eq!(one.headers["webhook-signature"], signature(one), "{}", one.raw);
         assert!(one.headers.contains_key("x-request-id"));
+        assert_eq!(
+            one.headers["traceparent"], PARENT,
+            "webhooks and services are in the caller's trace"
+        );
         let expected = if one.body["type"] == "on_connection" {
             json!({})
         } else {

@@ -1,5 +1,11 @@
 //! Handoffs to a human: the turn ends with a question, and goes on with the answer.
 
+use std::sync::Arc;
+
+use rockbot_agent::{
+    sdk::{ToolInvokeRequest, skill},
+    skills::Skill,
+};
 use rockbot_fakes::{Call, Step};
 use serde_json::{Value, json};
 
@@ -17,13 +23,28 @@ fn steps() -> [Step; 4] {
 }
 
 async fn site() -> Site {
-    let site = Site::start().await;
+    site_with(Vec::new()).await
+}
+
+async fn site_with(skills: Vec<Arc<dyn Skill>>) -> Site {
+    let site = Site::with_skills(skills).await;
     let mut config = agent("a", &site.model.script("scripted", steps()));
     config["handoffs"] = json!([{
         "name": "ask-customer", "description": "Asks the customer.", "timeoutSeconds": 60, "to": { "type": "human" },
     }]);
     site.set(vec![config]);
     site
+}
+
+struct Careful;
+
+#[skill]
+impl Careful {
+    #[hook(before_toolcall)]
+    fn ask_first(&self, call: &mut ToolInvokeRequest) {
+        "ask-customer".clone_into(&mut call.tool_name);
+        call.arguments = json!({ "question": "May I?" }).to_string();
+    }
 }
 
 const QUESTION: &str = "Let me see.\n\nWhich colour?";
@@ -62,6 +83,18 @@ fn resumed() -> Vec<String> {
     ];
     let read = read.map(str::to_owned).into_iter();
     read.chain([format!("tool: {handoff}")]).collect()
+}
+
+#[tokio::test]
+async fn d2_d4_a_hook_turns_a_call_into_a_question() {
+    let site = site_with(vec![Arc::new(Careful)]).await;
+    let (_, answer) = site.ask(user("buy one")).await;
+    let message = &answer["choices"][0]["message"];
+    assert_eq!(
+        (&message["content"], &message["handoff"]["type"]),
+        (&json!("May I?"), &json!("human"))
+    );
+    assert_eq!(site.model_saw().len(), 1, "the turn is over");
 }
 
 #[tokio::test]

@@ -20,11 +20,14 @@ use tokio_util::sync::CancellationToken;
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A caller's `traceparent`.
+pub(crate) const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 pub(crate) struct Site {
     pub(crate) server: Arc<Server>,
     pub(crate) model: FakeModel,
     pub(crate) shutdown: CancellationToken,
-    pub(crate) serving: JoinHandle<std::io::Result<()>>,
+    pub(crate) serving: JoinHandle<()>,
     base: String,
     http: Client,
 }

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use rockbot_agent_store::{Backend, Key, Postgres, PostgresSettings, Store, StoreError};
-use rockbot_test_postgres::{PASSWORD, Server};
-use tokio_postgres::NoTls;
+use rockbot_test_postgres::{Certificate, PASSWORD, Server};
+use tokio_postgres::{Client, NoTls};
 
 use crate::conformance;
 
@@ -16,11 +16,34 @@ const KEY: Key<'_> = Key {
 };
 
 fn postgres(server: &Server, url: &str) -> Postgres {
-    Postgres::new(PostgresSettings {
+    Postgres::new(settings(server, url))
+}
+
+fn settings(server: &Server, url: &str) -> PostgresSettings {
+    PostgresSettings {
         url_file: server.file("url", url),
+        ca_file: None,
         host: "127.0.0.1".into(),
         port: server.port(),
+    }
+}
+
+/// A database whose certificate must be signed by `authorities`.
+fn encrypted(server: &Server, url: &str, authorities: &str) -> Postgres {
+    Postgres::new(PostgresSettings {
+        ca_file: Some(server.file("ca", authorities)),
+        ..settings(server, url)
     })
+}
+
+/// Another client of the database.
+async fn client(server: &Server) -> Client {
+    let url = server
+        .url()
+        .replace("nowhere.invalid", &format!("127.0.0.1:{}", server.port()));
+    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
 }
 
 /// As long as nobody connects again after a failure.
@@ -96,11 +119,7 @@ async fn a_password_that_was_changed_is_read_again() {
 async fn tables_of_another_version_are_left_alone() {
     let server = Server::start();
     postgres(&server, &server.url()).put(KEY, b"1", None).await.unwrap();
-    let url = server
-        .url()
-        .replace("nowhere.invalid", &format!("127.0.0.1:{}", server.port()));
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let client = client(&server).await;
     // A user who may use the tables needs no right to make any.
     client
         .batch_execute(
@@ -117,4 +136,77 @@ async fn tables_of_another_version_are_left_alone() {
         .unwrap();
     let error = postgres(&server, guest).get(KEY).await.unwrap_err().to_string();
     assert!(error.contains("version 2") && error.contains("knows 1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_certificate_counts_when_one_of_the_given_authorities_has_signed_it() {
+    let certificate = Certificate::of("IP:127.0.0.1");
+    let server = Server::start_with_tls(&certificate);
+    let url = server.url().replace("?sslmode=disable", "");
+    let bundle = format!("{}{}", Certificate::of("IP:127.0.0.1").authority, certificate.authority);
+    encrypted(&server, &url, &bundle).put(KEY, b"1", None).await.unwrap();
+
+    let database = encrypted(&server, &url, &certificate.authority);
+    assert_eq!(database.get(KEY).await, Ok(Some(b"1".to_vec())));
+    let of_the_agent = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                        WHERE application_name = 'rockbot-agent'";
+    let connections = client(&server).await.query(of_the_agent, &[]).await.unwrap();
+    assert!(
+        connections.iter().all(|connection| connection.get("ssl")),
+        "{connections:?}"
+    );
+    assert!(!connections.is_empty());
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_unknown_authority_is_refused_in_words_that_help() {
+    let server = Server::start_with_tls(&Certificate::of("IP:127.0.0.1"));
+    let url = server.url().replace("?sslmode=disable", "");
+    // It has the name of the one that has signed, as a renewed one would.
+    let stranger = Certificate::of("IP:127.0.0.1").authority;
+    // Without an authority encryption is only preferred; in the clear, the password would go to whoever answers.
+    for (database, why) in [
+        (postgres(&server, &url), "UnknownIssuer"),
+        (encrypted(&server, &url, &stranger), "BadSignature"),
+    ] {
+        let error = database.get(KEY).await.unwrap_err().to_string();
+        assert!(
+            error.contains(why) && error.contains("name that in storage.postgres.ca"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_given_authority_is_never_ignored() {
+    let certificate = Certificate::of("IP:127.0.0.1");
+    let (server, plain) = (Server::start_with_tls(&certificate), Server::start());
+    let secure = server.url().replace("?sslmode=disable", "");
+    let authority = certificate.authority.as_str();
+    for (server, url, authority, host, words) in [
+        (
+            &plain,
+            secure.as_str(),
+            authority,
+            "127.0.0.1",
+            "server does not support TLS",
+        ),
+        (&server, &server.url(), authority, "127.0.0.1", "sslmode=disable"),
+        (&server, &secure, "no PEM", "127.0.0.1", "ca holds no certificate"),
+        (
+            &server,
+            &secure,
+            authority,
+            "localhost",
+            "certificate not valid for name \"localhost\"",
+        ),
+    ] {
+        let database = Postgres::new(PostgresSettings {
+            ca_file: Some(server.file("ca", authority)),
+            host: host.into(),
+            ..settings(server, url)
+        });
+        let error = database.get(KEY).await.unwrap_err().to_string();
+        assert!(error.contains(words) && !error.contains(PASSWORD), "{words}: {error}");
+    }
 }

@@ -14,7 +14,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use rockbot_agent_config::FILE_NAME;
+use rockbot_agent_config::{FILE_NAME, SHUTDOWN_SECONDS};
 use rockbot_crds::{agent::ServiceType, model::SecretKeyRef};
 use sha2::{Digest, Sha256};
 
@@ -38,8 +38,6 @@ const DATA_DIR: &str = "/var/lib/rockbot";
 const API_KEY: &str = "api-key";
 const OPERATOR: &str = "operator";
 const SCRIPTS_MANAGER: &str = "scripts-manager";
-/// Seconds that a pod has, beyond its longest request, to end.
-const SHUTDOWN_SECONDS: i64 = 10;
 
 /// The children of an Agent.
 pub fn agent_objects(agent: &ValidAgent, named: &References, settings: &Settings) -> Objects {
@@ -158,7 +156,7 @@ fn pod(parent: Parent<'_>, agent: &ValidAgent, settings: &Settings) -> PodSpec {
     PodSpec {
         containers: vec![container],
         volumes: Some(volumes.into_iter().map(|(_, volume)| volume).collect()),
-        termination_grace_period_seconds: Some(i64::from(agent.request_timeout_seconds) + SHUTDOWN_SECONDS),
+        termination_grace_period_seconds: Some(i64::from(agent.request_timeout_seconds + SHUTDOWN_SECONDS)),
         ..PodSpec::default()
     }
 }
@@ -261,6 +259,7 @@ fn key_name(of: KeyOf<'_>) -> String {
         KeyOf::Model(0) => "model".into(),
         KeyOf::Model(position) => format!("fallback-{position}"),
         KeyOf::Database => "database".into(),
+        KeyOf::DatabaseCa => "database-ca".into(),
         KeyOf::Caller(name) => format!("caller-{name}"),
         KeyOf::Hook(name) => format!("hook-{name}"),
         KeyOf::Handoff(name) => format!("handoff-{name}"),

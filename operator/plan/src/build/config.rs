@@ -24,6 +24,8 @@ pub enum KeyOf<'a> {
     Model(usize),
     /// The URL of its database.
     Database,
+    /// The certificates of those who sign that of its database.
+    DatabaseCa,
     /// That of those who ask the agent, by the name that the agent gives it.
     Caller(&'a str),
     /// The one that signs calls of a hook.
@@ -41,11 +43,14 @@ pub fn keys(agent: &ValidAgent) -> Vec<(KeyOf<'_>, &SecretKeyRef)> {
     let callers = agent.access.api_keys.iter();
     let callers = callers.map(|key| (KeyOf::Caller(&key.name), &key.secret_key_ref));
     let database = match &agent.storage {
-        Storage::Postgres { url, .. } => Some((KeyOf::Database, url)),
-        Storage::Ephemeral | Storage::Volume { .. } => None,
+        Storage::Postgres { url, ca, .. } => {
+            let ca = ca.as_ref().map(|ca| (KeyOf::DatabaseCa, ca));
+            [Some((KeyOf::Database, url)), ca]
+        }
+        Storage::Ephemeral | Storage::Volume { .. } => [None, None],
     };
     models
-        .chain(database)
+        .chain(database.into_iter().flatten())
         .chain(callers)
         .chain(skills::keys(&agent.skills))
         .collect()
@@ -112,8 +117,11 @@ fn storage(
     match &agent.storage {
         Storage::Ephemeral => StorageConfig::Ephemeral,
         Storage::Volume { .. } => StorageConfig::Volume { directory: volume },
-        Storage::Postgres { url, host, port, .. } => StorageConfig::Postgres {
+        Storage::Postgres {
+            url, ca, host, port, ..
+        } => StorageConfig::Postgres {
             url_file: key_file(KeyOf::Database, url),
+            ca_file: ca.as_ref().map(|ca| key_file(KeyOf::DatabaseCa, ca)),
             host: host.clone(),
             port: *port,
             owner: format!("{}/{}", agent.owner.namespace, agent.owner.name),

@@ -21,6 +21,8 @@ pub enum Storage {
     Postgres {
         /// Secret with its URL.
         url: SecretKeyRef,
+        /// Secret with the certificates of those who sign the database's own.
+        ca: Option<SecretKeyRef>,
         /// Its host.
         host: String,
         /// Its port.

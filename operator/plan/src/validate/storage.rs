@@ -92,6 +92,7 @@ fn postgres(spec: &Postgres, problems: &mut Problems) -> Storage {
     };
     Storage::Postgres {
         url: spec.url.secret_key_ref.clone(),
+        ca: spec.ca.as_ref().map(|ca| ca.secret_key_ref.clone()),
         host: spec.host.clone(),
         port,
         endpoint,

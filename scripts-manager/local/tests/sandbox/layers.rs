@@ -3,7 +3,7 @@
 use std::fs;
 
 use flate2::{Compression, write::GzEncoder};
-use rockbot_sandbox::{Caps, ConversationError, Ending, LayerDone, Run, SupervisorSettings};
+use rockbot_sandbox::{Caps, ConversationError, Ending, LayerDone, Relay, Run, SupervisorSettings};
 use tar::{Builder, EntryType, Header};
 use uuid::Uuid;
 
@@ -64,9 +64,9 @@ async fn install(preload: &[&str], archive: &[u8]) -> (Supervisor, Result<LayerD
 }
 
 async fn run(mut supervisor: Supervisor, script: &str) -> Ending {
-    let run = Run::new(&request(script), Caps::default());
+    let run = Run::new(request(script), Caps::default());
     let conversation = supervisor.conversation.as_mut().unwrap();
-    conversation.run(&run, None).await.unwrap()
+    conversation.run(&run, &mut Relay::default()).await.unwrap()
 }
 
 fn text(ending: &Ending) -> (&str, &str) {

@@ -94,6 +94,8 @@ async fn t16_input_arrives_as_a_file_and_as_a_variable_while_it_fits() {
         (Some(json!("as it is")), "True|8|True|as it is".into()),
         (Some(json!("")), "True|0|True|".into()),
         (Some(json!("né🦀\r\n")), "True|5|True|né🦀\r\n".into()),
+        // No variable holds this character.
+        (Some(json!("a\0b")), "False|3|True|a\0b".into()),
         (Some(json!({ "a": [1, null] })), "True|14|True|{\"a\":[1,null]}".into()),
         (
             Some(json!(longest)),

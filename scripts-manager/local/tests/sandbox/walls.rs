@@ -42,7 +42,7 @@ async fn a_supervisor_that_finds_a_wall_missing_runs_nothing() {
             "import ctypes\nreal = ctypes.CDLL\nclass Fake:\n    def __init__(self, lib): self.lib = lib\n    def __getattr__(self, name): \
           return (lambda *a: 0) if name == 'capset' else (lambda o, *a: 0 if o == 22 else self.lib.prctl(o, *a)) if name == 'prctl' \
           else getattr(self.lib, name)\nctypes.CDLL = lambda *a, **k: Fake(real(*a, **k))\n",
-            "",
+            "seccomp: a socket of family 2 is not refused",
         ),
         (
             "import os\nclass Name: machine = 'riscv64'\nos.uname = lambda: Name\n",
@@ -59,5 +59,23 @@ async fn a_supervisor_that_finds_a_wall_missing_runs_nothing() {
             panic!("{:?}", supervisor.conversation)
         };
         assert!(reason.contains(expected), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_let_through_is_found() {
+    for (call, numbers) in [("ptrace", [101, 117]), ("bpf", [321, 280]), ("mount", [165, 40])] {
+        // Says that the call has worked, and makes none.
+        let prelude = format!(
+            "import ctypes\nreal = ctypes.CDLL\nclass Fake:\n    def __init__(self, lib): self.lib = lib\n    \
+             def __getattr__(self, name): return self.call if name == 'syscall' else getattr(self.lib, name)\n    \
+             def call(self, number, *a): return 0 if number in {numbers:?} else self.lib.syscall(number, *a)\n\
+             ctypes.CDLL = lambda *a, **k: Fake(real(*a, **k))\n"
+        );
+        let supervisor = Supervisor::start_with(SupervisorSettings::default(), &prelude, Hello::default()).await;
+        let Err(ConversationError::Refused { reason }) = supervisor.conversation else {
+            panic!("{:?}", supervisor.conversation)
+        };
+        assert!(reason.contains(&format!("seccomp: {call} is not refused")), "{reason}");
     }
 }

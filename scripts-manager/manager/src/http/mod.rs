@@ -1,19 +1,22 @@
 //! The HTTP API, the probes and the metrics.
 
 mod body;
+mod memory;
 mod refusal;
 mod status;
 mod stream;
+mod unread;
 
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Router,
     extract::{Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use futures::future::Either;
 use rockbot_identity::{Caller, Verifier};
 use rockbot_sandbox::{Caps, Run};
 use rockbot_scripts_api::OutputChunk;
@@ -32,8 +35,10 @@ use crate::{
     replay::{self, Entry, Outcome, Replays},
 };
 
-use body::{Bodies, Incoming};
+use body::Incoming;
+use memory::Memory;
 use refusal::Refusal;
+use unread::Unread;
 
 /// What the handlers use.
 pub(crate) struct Parts {
@@ -50,7 +55,7 @@ pub(crate) struct Parts {
 #[derive(Clone)]
 struct App {
     parts: Arc<Parts>,
-    bodies: Arc<Bodies>,
+    memory: Arc<Memory>,
     replays: Arc<Replays>,
 }
 
@@ -58,7 +63,7 @@ struct App {
 pub(crate) fn router(parts: Arc<Parts>) -> Router {
     let app = App {
         parts,
-        bodies: Arc::default(),
+        memory: Arc::default(),
         replays: Arc::default(),
     };
     Router::new()
@@ -90,22 +95,16 @@ async fn answer(app: App, request: Request, span: &Arc<Span>) -> Result<Response
     let caller = app.parts.verifier.authenticate(request.headers()).await?;
     let key = replay::key(request.headers())?;
     let streamed = stream::is_wanted(request.headers());
-    let incoming = app.bodies.read(request).await?;
+    let incoming = body::read(request, app.memory.share(&caller)).await?;
+    let share = app.memory.share(&caller);
     if !streamed {
-        let (outcome, _) = app.begin(caller, key, incoming, None, span)?;
-        return Ok(Json(&*outcome.await?).into_response());
+        let outcome = app.begin(caller, key, incoming, None, span)?;
+        return Unread::new(outcome.await?, share)?.into_response();
     }
     let (output, chunks) = mpsc::channel(stream::CHUNKS);
-    let (outcome, origin) = app.begin(caller, key, incoming, Some(output), span)?;
-    stream::respond(chunks, Box::pin(outcome), origin).await
-}
-
-/// Whose run a request waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
-    Own,
-    /// That of an earlier request with the same key.
-    Earlier,
+    let outcome = app.begin(caller, key, incoming, Some(output), span)?;
+    let unread = async { Unread::new(outcome.await?, share) };
+    stream::respond(chunks, Box::pin(unread)).await
 }
 
 impl App {
@@ -118,25 +117,25 @@ impl App {
         incoming: Incoming,
         output: Option<mpsc::Sender<OutputChunk>>,
         span: &Arc<Span>,
-    ) -> Result<(impl Future<Output = Outcome> + Send + use<>, Origin), Refusal> {
+    ) -> Result<impl Future<Output = Outcome> + Send + use<>, Refusal> {
         let fingerprint = incoming.fingerprint;
         let Some(key) = key else {
             let run = self.run(caller, incoming, output, false, span);
-            return Ok((futures::future::Either::Left(run), Origin::Own));
+            return Ok(Either::Left(run));
         };
         let entry = self.replays.enter(&caller, key, fingerprint, Instant::now());
-        let (pending, origin) = match entry.ok_or_else(Refusal::another_body)? {
+        let pending = match entry.ok_or_else(Refusal::another_body)? {
             Entry::First(first) => {
                 let pending = first.pending();
                 tokio::spawn(first.run(self.run(caller, incoming, output, true, span)));
-                (pending, Origin::Own)
+                pending
             }
             Entry::Again(pending) => {
                 self.parts.metrics.replays.inc();
-                (pending, Origin::Earlier)
+                pending
             }
         };
-        Ok((futures::future::Either::Right(replay::outcome(pending)), origin))
+        Ok(Either::Right(replay::outcome(pending)))
     }
 
     fn run(
@@ -150,24 +149,21 @@ impl App {
         let (parts, span) = (Arc::clone(&self.parts), Arc::clone(span));
         async move {
             let Incoming {
-                request,
-                memory: _memory,
+                mut request,
+                share: _share,
                 ..
             } = incoming;
-            let layer = parts.packages.layer(&request).await.inspect_err(|_| {
+            let layer = parts.packages.layer(&request, &caller).await.inspect_err(|_| {
                 parts.metrics.count(metrics::Outcome::Refused);
             })?;
             let work = Work {
-                run: Run::new(&request, Caps::default()),
                 layer,
-                packages: request.pip_packages,
+                packages: std::mem::take(&mut request.pip_packages),
+                run: Run::new(request, Caps::default()),
                 output,
                 idempotent,
                 trace: span.context(),
             };
-            // The run has a copy.
-            drop(request.input_data);
-            drop(request.script);
             let outcome = parts.pool.run(&caller, work).await.map(Arc::new);
             outcome.inspect_err(|error| span.fail(error.code.http_status().to_string()))
         }

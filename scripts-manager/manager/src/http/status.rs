@@ -38,12 +38,14 @@ struct Walls {
     held: Vec<String>,
     missing: Vec<String>,
     network_policy_required: bool,
+    admission_policy: bool,
 }
 
 pub(super) async fn status(State(app): State<App>) -> Json<Status> {
     let Parts {
         args,
         pool,
+        pods,
         findings,
         draining,
         ..
@@ -71,6 +73,7 @@ pub(super) async fn status(State(app): State<App>) -> Json<Status> {
             held: known.walls.held,
             missing: known.walls.missing,
             network_policy_required: args.require_network_policy,
+            admission_policy: pods.are_guarded(),
         },
         canary: known.canary,
         last_problem: pool.problem(),

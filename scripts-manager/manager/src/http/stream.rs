@@ -10,24 +10,26 @@ use axum::{
     },
 };
 use futures::{Stream, StreamExt, stream};
-use rockbot_scripts_api::{OutputChunk, OutputStream, ScriptResult};
+use rockbot_scripts_api::{OutputChunk, OutputStream, ScriptError};
 use serde::Serialize;
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
-    Origin,
+    memory::Share,
     refusal::{self, Refusal},
+    unread::Unread,
 };
-use crate::replay::Outcome;
 
-/// Pieces of output that wait for a client. A client that is slower slows its script down.
+/// Pieces of output that wait for a client. One that is slower gets larger pieces.
 pub(super) const CHUNKS: usize = 16;
 /// The status waits so long for the first thing to say, so that what fails early has a status of its own.
 const FIRST_WORD: Duration = Duration::from_secs(1);
 /// Between two signs of life.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-type Pending = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+/// How it ends.
+type End = Result<Unread, ScriptError>;
+type Pending = Pin<Box<dyn Future<Output = End> + Send>>;
 
 /// Whether a client asks for a stream.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
@@ -43,20 +45,25 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 struct Progress {
     chunks: mpsc::Receiver<OutputChunk>,
     outcome: Option<Pending>,
-    end: Option<Outcome>,
+    end: Option<End>,
+}
+
+/// What a client has been told: how many bytes of each stream.
+#[derive(Default)]
+struct Told {
+    stdout: usize,
+    stderr: usize,
+    /// Until the stream has ended, its result is in memory.
+    share: Option<Share>,
 }
 
 enum News {
     Chunk(OutputChunk),
-    End(Outcome),
+    End(End),
 }
 
 /// Answers as soon as there is something to say.
-pub(super) async fn respond(
-    chunks: mpsc::Receiver<OutputChunk>,
-    outcome: Pending,
-    origin: Origin,
-) -> Result<Response, Refusal> {
+pub(super) async fn respond(chunks: mpsc::Receiver<OutputChunk>, outcome: Pending) -> Result<Response, Refusal> {
     let mut progress = Progress {
         chunks,
         outcome: Some(outcome),
@@ -67,9 +74,10 @@ pub(super) async fn respond(
         Ok(first) => first,
         Err(_) => None,
     };
+    let mut told = Told::default();
     let events = stream::iter(first)
         .chain(progress.into_stream())
-        .flat_map(move |news| stream::iter(events(news, origin)).map(Ok::<_, Infallible>));
+        .flat_map(move |news| stream::iter(told.events(news)).map(Ok::<_, Infallible>));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(events).keep_alive(keep_alive).into_response())
 }
@@ -102,36 +110,40 @@ impl Progress {
     }
 }
 
-fn events(news: News, origin: Origin) -> Vec<Event> {
-    match news {
-        News::Chunk(chunk) => vec![output(&chunk)],
-        News::End(Ok(result)) => {
-            // Nothing of an earlier request's output was told here.
-            let mut events = match origin {
-                Origin::Own => Vec::new(),
-                Origin::Earlier => outputs(&result),
-            };
-            events.push(event("result", &*result));
-            events
+impl Told {
+    fn events(&mut self, news: News) -> Vec<Event> {
+        match news {
+            News::Chunk(chunk) => {
+                *self.of(chunk.stream) += chunk.text.len();
+                vec![output(&chunk)]
+            }
+            News::End(Ok(Unread { result, share })) => {
+                self.share = Some(share);
+                // What a slow client missed, and all of it when the script ran for an earlier request.
+                let mut events = self.rest(OutputStream::Stdout, &result.stdout);
+                events.extend(self.rest(OutputStream::Stderr, &result.stderr));
+                events.push(event("result", &*result));
+                events
+            }
+            News::End(Err(error)) => vec![event("error", &refusal::body(&error))],
         }
-        News::End(Err(error)) => vec![event("error", &refusal::body(&error))],
     }
-}
 
-fn outputs(result: &ScriptResult) -> Vec<Event> {
-    [
-        (OutputStream::Stdout, &result.stdout),
-        (OutputStream::Stderr, &result.stderr),
-    ]
-    .into_iter()
-    .filter(|(_, text)| !text.is_empty())
-    .map(|(stream, text)| {
-        output(&OutputChunk {
+    fn rest(&mut self, stream: OutputStream, text: &str) -> Vec<Event> {
+        let rest = text.get(*self.of(stream)..).filter(|rest| !rest.is_empty());
+        let chunk = rest.map(|rest| OutputChunk {
             stream,
-            text: text.clone(),
-        })
-    })
-    .collect()
+            text: rest.to_owned(),
+        });
+        chunk.iter().map(output).collect()
+    }
+
+    fn of(&mut self, stream: OutputStream) -> &mut usize {
+        match stream {
+            OutputStream::Stdout => &mut self.stdout,
+            OutputStream::Stderr => &mut self.stderr,
+        }
+    }
 }
 
 fn output(chunk: &OutputChunk) -> Event {
@@ -153,19 +165,26 @@ mod tests {
     use std::sync::Arc;
 
     use axum::body::to_bytes;
-    use rockbot_scripts_api::{ScriptError, ScriptErrorCode};
+    use rockbot_identity::Caller;
+    use rockbot_scripts_api::{ScriptErrorCode, ScriptResult};
 
     use super::*;
+    use crate::http::memory::Memory;
 
-    fn result() -> Outcome {
-        Ok(Arc::new(ScriptResult {
+    fn result() -> End {
+        let result = ScriptResult {
             stdout: "one\ntwo".into(),
             script_id: "script-1".into(),
             ..ScriptResult::default()
-        }))
+        };
+        let caller = Caller {
+            namespace: "n".into(),
+            agent: "a".into(),
+        };
+        Unread::new(Arc::new(result), Arc::new(Memory::default()).share(&caller))
     }
 
-    async fn text(chunks: Vec<OutputChunk>, outcome: Outcome, origin: Origin) -> Result<String, Refusal> {
+    async fn text(chunks: Vec<OutputChunk>, outcome: End) -> Result<String, Refusal> {
         let (sender, receiver) = mpsc::channel(CHUNKS);
         let run = async move {
             for chunk in chunks {
@@ -173,7 +192,7 @@ mod tests {
             }
             outcome
         };
-        let response = respond(receiver, Box::pin(run), origin).await?;
+        let response = respond(receiver, Box::pin(run)).await?;
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         Ok(String::from_utf8(body.to_vec()).unwrap())
@@ -187,9 +206,10 @@ mod tests {
     #[tokio::test]
     async fn output_comes_as_it_is_written_and_then_the_result() {
         let chunks = vec![chunk(OutputStream::Stdout, "one\n"), chunk(OutputStream::Stderr, "é")];
-        let seen = text(chunks, result(), Origin::Own).await.unwrap();
+        let seen = text(chunks, result()).await.unwrap();
+        // The rest of it did not come before the end.
         let expected = "event: stdout\ndata: {\"text\":\"one\\n\"}\n\nevent: stderr\ndata: {\"text\":\"é\"}\n\n\
-                        event: result\ndata: {\"stdout\":\"one\\ntwo\"";
+                        event: stdout\ndata: {\"text\":\"two\"}\n\nevent: result\ndata: {\"stdout\":\"one\\ntwo\"";
         assert!(
             seen.starts_with(expected) && seen.ends_with("\"script_id\":\"script-1\"}\n\n"),
             "{seen}"
@@ -198,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_result_of_an_earlier_request_brings_its_output_with_it() {
-        let seen = text(Vec::new(), result(), Origin::Earlier).await.unwrap();
+        let seen = text(Vec::new(), result()).await.unwrap();
         assert!(
             seen.starts_with("event: stdout\ndata: {\"text\":\"one\\ntwo\"}\n\nevent: result\n"),
             "{seen}"
@@ -208,13 +228,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_early_error_is_a_status_and_a_late_one_an_event() {
         let error = || ScriptError::new(ScriptErrorCode::SandboxLost, "evicted");
-        assert!(text(Vec::new(), Err(error()), Origin::Own).await.is_err());
+        assert!(text(Vec::new(), Err(error())).await.is_err());
         let chunks = vec![chunk(OutputStream::Stdout, "1")];
-        let seen = text(chunks, Err(error()), Origin::Own).await.unwrap();
+        let seen = text(chunks, Err(error())).await.unwrap();
         let expected = "event: error\ndata: {\"error\":{\"code\":\"sandbox_lost\",\"message\":\"evicted\",\"retryable\":false}}\n\n";
         assert!(seen.ends_with(expected), "{seen}");
         let (_sender, receiver) = mpsc::channel(CHUNKS);
-        let waiting = respond(receiver, Box::pin(std::future::pending()), Origin::Own).await;
+        let waiting = respond(receiver, Box::pin(std::future::pending())).await;
         assert!(waiting.is_ok(), "a client knows that its request arrived");
     }
 

@@ -37,7 +37,7 @@ pub(crate) struct Job {
     pub caller: Caller,
     pub work: Work,
     pub queued: Instant,
-    /// Sandboxes that were lost before they got anything of it.
+    /// Sandboxes that were lost while its packages were unpacked in them.
     pub attempts: u32,
     pub reply: oneshot::Sender<Answer>,
 }

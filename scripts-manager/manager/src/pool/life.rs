@@ -1,10 +1,13 @@
 //! The life of one sandbox: started, parked, given one script at most, deleted.
 
+#[cfg(test)]
+mod tests;
+
 use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use rand::Rng;
-use rockbot_sandbox::{ConversationError, Ending};
+use rockbot_sandbox::{ConversationError, Ending, Relay};
 use rockbot_scripts_api::{ScriptError, ScriptErrorCode};
 use rockbot_scripts_packages::Layer;
 use tokio::{
@@ -15,7 +18,7 @@ use tokio::{
 
 use super::{
     Pool,
-    job::{Job, Slot, lost},
+    job::{Job, Slot, Work, lost},
 };
 use crate::{
     audit,
@@ -27,9 +30,9 @@ use crate::{
 
 /// What a supervisor may take beyond the script's own time.
 const MARGIN: Duration = Duration::from_secs(5);
-/// A parked pod is replaced at about this age: load balancers and API servers close idle streams.
-const MAX_AGE: Duration = Duration::from_secs(20 * 60);
-/// Sandboxes that may be lost before they got anything of a script.
+/// Longest time to tell a supervisor that its output has arrived.
+const ACK_DEADLINE: Duration = Duration::from_secs(1);
+/// Sandboxes that may be lost while packages are unpacked in them.
 const MAX_ATTEMPTS: u32 = 3;
 
 impl Pool {
@@ -72,14 +75,14 @@ impl Pool {
                 tracing::warn!(pod = sandbox.name(), %error, "a parked sandbox ended");
                 self.pace().failed(Instant::now(), format!("a parked sandbox ended: {error}"));
             }
-            () = sleep(MAX_AGE.mul_f64(rand::rng().random_range(0.9..1.1))) => {}
+            () = sleep(self.max_age.mul_f64(rand::rng().random_range(0.9..1.1))) => {}
             () = self.stop.cancelled() => {}
         }
         // The desk may have given it a script in this very moment. Not a byte of it was sent, so another one takes it.
         accept.close();
         self.desk().withdraw(sandbox.name());
         if let Ok(job) = accept.try_recv() {
-            self.give_back(job);
+            self.desk().give_back(job);
         }
         self.dispatch();
         None
@@ -87,10 +90,20 @@ impl Pool {
 
     /// Runs the one script of a sandbox, unless the sandbox is lost before it got anything of it.
     async fn use_up(&self, sandbox: &mut Sandbox, mut job: Job) {
+        if let Some(error) = sandbox.lost().now_or_never() {
+            tracing::warn!(pod = sandbox.name(), %error, "a sandbox had ended when a script came for it");
+            // No attempt: nothing was tried, and one sandbox less is parked.
+            self.desk().give_back(job);
+            return self.dispatch();
+        }
         let ready = tokio::select! {
             biased;
             ready = prepare(sandbox, job.work.layer.as_deref()) => ready,
-            () = job.reply.closed() => return self.desk().finished(&job.caller),
+            () = job.reply.closed() => {
+                let (gone, queued) = (Err(lost("its client went away before it began")), job.queued.elapsed());
+                self.conclude(sandbox.name(), job, gone, queued, Duration::ZERO).await;
+                return;
+            }
             () = self.stop.cancelled() => Err(StartError::Stopping),
         };
         match ready {
@@ -98,8 +111,7 @@ impl Pool {
             Err(StartError::Conversation(ConversationError::Refused { reason })) => self.refuse(job, &reason),
             Err(error) => {
                 tracing::warn!(pod = sandbox.name(), %error, "a sandbox was lost before it got its script");
-                job.attempts += 1;
-                self.give_back(job);
+                self.try_again(job);
                 self.dispatch();
             }
         }
@@ -108,41 +120,50 @@ impl Pool {
     /// Runs the script, answers, and only then does the rest.
     async fn serve(&self, sandbox: &mut Sandbox, mut job: Job) {
         let (queued, begin) = (job.queued.elapsed(), Instant::now());
-        let limit = Duration::from_millis(job.work.run.timeout_ms) + MARGIN;
+        let ended = run(sandbox, &job.work, begin);
         let ending = tokio::select! {
             biased;
-            ended = timeout(limit, sandbox.conversation.run(&job.work.run, job.work.output.as_ref())) => match ended {
-                Ok(Ok(ending)) => Ok(ending),
-                Ok(Err(error)) => sandbox.post_mortem(&error, begin.elapsed()).await,
-                Err(_) => Err(lost(format!("the sandbox did not answer within {limit:?}"))),
-            },
+            ending = ended => ending,
             () = job.reply.closed() => Err(lost("its client went away")),
             () = self.stop.cancelled() => Err(lost("the scripts manager stopped before the script's end")),
         };
-        let record = audit::Record::new(&job, sandbox.name(), &ending, queued, begin.elapsed());
+        let completed = ending.is_ok();
+        self.conclude(sandbox.name(), job, ending, queued, begin.elapsed())
+            .await;
+        self.await_quiet().await;
+        if completed {
+            // It would go without, a little later.
+            let _ = timeout(ACK_DEADLINE, sandbox.conversation.acknowledge()).await;
+        }
+    }
+
+    /// Answers, and only then tells everybody else that a script has ended.
+    async fn conclude(
+        &self,
+        pod: &str,
+        job: Job,
+        ending: Result<Ending, ScriptError>,
+        queued: Duration,
+        took: Duration,
+    ) {
+        let record = audit::Record::new(&job, pod, &ending, queued, took);
         // The span ends with the answer.
         job.work.trace.record(|| record.attributes());
         let Job {
             caller, work, reply, ..
         } = job;
-        let pod = sandbox.name().to_owned();
         self.desk().finished(&caller);
         // Whoever reads the output as it comes sees its end, and then the answer.
         drop(work.output);
-        let _ = reply.send(ending.map(|ending: Ending| ending.into_result(pod)));
+        let _ = reply.send(ending.map(|ending: Ending| ending.into_result(pod.to_owned())));
         yield_now().await;
         self.dispatch();
         record.write(&work.run.script, &self.metrics);
-        self.await_quiet().await;
-        if record.completed()
-            && let Err(error) = sandbox.conversation.acknowledge().await
-        {
-            tracing::debug!(pod = sandbox.name(), %error, "a sandbox did not wait for its acknowledgement");
-        }
     }
 
-    /// Puts a script back to the head of the queue, if it was not there too often.
-    fn give_back(&self, job: Job) {
+    /// Puts a script back to the head of the queue, if that did not happen too often.
+    fn try_again(&self, mut job: Job) {
+        job.attempts += 1;
         if job.attempts < MAX_ATTEMPTS {
             return self.desk().give_back(job);
         }
@@ -178,11 +199,20 @@ impl Pool {
     }
 }
 
-/// Sees to it that a sandbox is still there, and has the packages of the script.
-async fn prepare(sandbox: &mut Sandbox, layer: Option<&Layer>) -> Result<(), StartError> {
-    if let Some(error) = sandbox.lost().now_or_never() {
-        return Err(error);
+/// Runs the script, and finds out why when its end does not come.
+async fn run(sandbox: &mut Sandbox, work: &Work, begin: Instant) -> Result<Ending, ScriptError> {
+    let limit = Duration::from_millis(work.run.timeout_ms) + MARGIN;
+    // Of what was not passed on when it ends, its result has the rest.
+    let mut relay = Relay::new(work.output.as_ref());
+    match timeout(limit, sandbox.conversation.run(&work.run, &mut relay)).await {
+        Ok(Ok(ending)) => Ok(ending),
+        Ok(Err(error)) => sandbox.post_mortem(&error, begin.elapsed()).await,
+        Err(_) => Err(lost(format!("the sandbox did not answer within {limit:?}"))),
     }
+}
+
+/// Sees to it that a sandbox has the packages of the script.
+async fn prepare(sandbox: &mut Sandbox, layer: Option<&Layer>) -> Result<(), StartError> {
     match layer {
         Some(layer) if sandbox.key().packages != Some(layer.id) => sandbox.install(layer).await,
         _ => Ok(()),

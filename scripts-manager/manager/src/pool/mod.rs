@@ -49,6 +49,8 @@ pub(crate) struct Pool {
     draining: CancellationToken,
     stop: CancellationToken,
     lives: TaskTracker,
+    /// At about this age a parked sandbox is replaced.
+    max_age: Duration,
 }
 
 impl Pool {
@@ -80,6 +82,7 @@ impl Pool {
             draining,
             stop,
             lives: TaskTracker::new(),
+            max_age: Duration::from_secs(args.pool_max_age_seconds),
         })
     }
 
@@ -96,15 +99,11 @@ impl Pool {
             attempts: 0,
             reply,
         };
-        let parked = {
-            let mut desk = self.desk();
-            desk.submit(job).map_err(|full| self.overloaded(full))?;
-            desk.counts().parked
-        };
-        if parked == 0 {
+        let warm = self.desk().submit(job).map_err(|full| self.overloaded(full))?;
+        if !warm {
             self.metrics.cold_starts.inc();
         }
-        trace.record(|| vec![KeyValue::new(semconv::ROCKBOT_SCRIPT_COLD, parked == 0)]);
+        trace.record(|| vec![KeyValue::new(semconv::ROCKBOT_SCRIPT_COLD, !warm)]);
         self.dispatch();
         answer
             .await
@@ -207,8 +206,11 @@ impl Pool {
         self.lives.spawn(Arc::clone(self).live(layer, lack == Lack::Urgent));
     }
 
-    /// Gives waiting scripts to parked sandboxes.
+    /// Gives waiting scripts to parked sandboxes; at the end, when nobody looks after them any more, tells them so.
     fn dispatch(&self) {
+        if self.stop.is_cancelled() {
+            return self.give_up_after(Duration::ZERO);
+        }
         let mut desk = self.desk();
         while let Some((job, slot)) = desk.next_pair() {
             // A sandbox that ended while it was parked took nothing: the script goes to the next one.

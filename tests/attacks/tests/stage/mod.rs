@@ -106,20 +106,10 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Runs an attack, judges what came of it, and looks at what it must not have touched.
+    /// Runs an attack, judges what came of it, looks at what it must not have touched, and runs an ordinary script.
     pub(crate) fn run(&self, attack: &Attack) -> Result<()> {
         for _ in 0..attack.times {
-            let request = ScriptRequest {
-                script: attack.script.clone(),
-                input_data: Some(self.targets.clone()),
-                timeout_seconds: attack.timeout_seconds,
-                ..ScriptRequest::default()
-            };
-            let answer = match self.runtime.block_on(LocalRunner::single_use()?.run(request)) {
-                Ok(result) => serde_json::to_value(result)?,
-                Err(error) => json!({ "error": { "code": error.code, "message": error.message } }),
-            };
-            attack.judge(&answer)?;
+            attack.judge(&self.answer(&attack.script, attack.timeout_seconds)?)?;
             let contacts = self.contacts.load(Ordering::SeqCst) - CONTACTS_OF_CONTROL;
             ensure!(contacts == 0, "a canary was reached, by this attack or one beside it");
             let state = State::of(&self.secret)?;
@@ -128,8 +118,23 @@ impl Stage {
                 "the user's file was {:?} and is {state:?}",
                 self.untouched
             );
+            let next = self.answer("print(42)", 20)?;
+            ensure!(next["stdout"] == "42\n", "the next script: {next}");
         }
         Ok(())
+    }
+
+    fn answer(&self, script: &str, timeout_seconds: u32) -> Result<Value> {
+        let request = ScriptRequest {
+            script: script.to_owned(),
+            input_data: Some(self.targets.clone()),
+            timeout_seconds,
+            ..ScriptRequest::default()
+        };
+        Ok(match self.runtime.block_on(LocalRunner::single_use()?.run(request)) {
+            Ok(result) => serde_json::to_value(result)?,
+            Err(error) => json!({ "error": { "code": error.code, "message": error.message } }),
+        })
     }
 
     fn await_contacts(&self) -> Result<()> {

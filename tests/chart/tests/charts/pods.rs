@@ -134,6 +134,7 @@ fn k3_flags_carry_the_values() -> Result<()> {
         "--package-cache-size=2Gi",
         "--pool-min=8",
         "--pool-max=16",
+        "--pool-max-age-seconds=600",
         "--queue-size=16",
         "--max-concurrent=32",
         "--max-concurrent-per-agent=2",

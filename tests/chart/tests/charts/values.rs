@@ -95,6 +95,11 @@ fn k3_wrong_values_are_refused_by_name() -> Result<()> {
         ("agent.image.repository", json!(""), "/agent/image/repository"),
         ("scriptsManager.pool.min", json!(-1), "/scriptsManager/pool/min"),
         ("scriptsManager.pool.max", json!(2), "scriptsManager.pool.max"),
+        (
+            "scriptsManager.pool.maxAgeSeconds",
+            json!(1201),
+            "/scriptsManager/pool/maxAgeSeconds",
+        ),
         ("scriptsManager.queueSize", json!("many"), "/scriptsManager/queueSize"),
         ("scripts.namespace", json!("Not A Name"), "/scripts/namespace"),
         ("scripts.namespace", json!("kube-system"), "/scripts/namespace"),

@@ -18,7 +18,7 @@ use rockbot_e2e::{
 };
 
 #[tokio::test]
-async fn s1_to_s15_an_agent_answers_as_openai_does() -> Result<()> {
+async fn s1_to_s7_s9_to_s15_an_agent_answers_as_openai_does() -> Result<()> {
     in_namespace("http", async |ns| {
         ns.apply(&fixtures::demo_agent("calculator")).await?;
         ns.ready(AGENT, "calculator").await?;
@@ -60,7 +60,7 @@ async fn s14_openais_sdks_ask_in_every_way() -> Result<()> {
             .await?;
         ns.ready(AGENT, "guarded").await?;
         let (_forward, server) = reach(ns, "guarded").await?;
-        let (_model, model) = forward(ns, "model").await?;
+        let (_model, model) = forward(ns, "svc/model").await?;
         let subject = sdk::Subject {
             url: server.base(),
             agent: "guarded",
@@ -74,15 +74,15 @@ async fn s14_openais_sdks_ask_in_every_way() -> Result<()> {
 
 /// The agent's server, through a port-forward to its Service.
 pub(crate) async fn reach(ns: &Namespace, agent: &str) -> Result<(Server, Agents)> {
-    let (forward, url) = forward(ns, &format!("agent-{agent}")).await?;
+    let (forward, url) = forward(ns, &format!("svc/agent-{agent}")).await?;
     Ok((forward, Agents::at(url)?))
 }
 
-/// A Service of the namespace, and its URL here.
-async fn forward(ns: &Namespace, service: &str) -> Result<(Server, String)> {
+/// What serves in the namespace, `svc/NAME` or `pod/NAME`, and its URL here.
+pub(crate) async fn forward(ns: &Namespace, target: &str) -> Result<(Server, String)> {
     let mut kubectl = ns.cluster.kubectl();
     kubectl.args(["--namespace", &ns.name]);
-    let (forward, address) = port_forward(kubectl, &format!("svc/{service}"), 8080).await?;
+    let (forward, address) = port_forward(kubectl, target, 8080).await?;
     Ok((forward, format!("http://{address}")))
 }
 

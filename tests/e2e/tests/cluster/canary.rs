@@ -14,7 +14,7 @@ use rockbot_e2e::{
     Cluster, Namespace,
     cluster::AGENT,
     eventually,
-    fixtures::{demo_agent, python_pod, run_pod},
+    fixtures::{NO_ANSWER, demo_agent, knock},
     identity::{pod_of, token},
     in_namespace,
     parts::{MANAGER, Parts, WALL},
@@ -23,9 +23,6 @@ use rockbot_e2e::{
     wait::Seen,
 };
 use serde_json::{Value, json};
-
-const KNOCK: &str = include_str!("../../python/knock.py");
-const NO_ANSWER: &str = "no answer";
 
 #[tokio::test]
 async fn t17_as_installed_no_pod_reaches_the_canary() -> Result<()> {
@@ -169,9 +166,9 @@ async fn canary_once(manager: &Service, verdict: &str) -> Result<Value> {
     .await
 }
 
-/// Value of `rockbot_scripts_canaries` with this result.
+/// Value of `rockbot_scripts_canaries_total` with this result.
 fn count(metrics: &str, result: &str) -> u64 {
-    let series = format!("rockbot_scripts_canaries{{result=\"{result}\"}} ");
+    let series = format!("rockbot_scripts_canaries_total{{result=\"{result}\"}} ");
     let value = metrics.lines().find_map(|line| line.strip_prefix(&series));
     value.and_then(|value| value.parse().ok()).unwrap_or_default()
 }
@@ -206,14 +203,6 @@ async fn beyond(ns: &Namespace) -> Result<Value> {
         "dns": format!("{}:53", address("kube-system", "kube-dns").await?),
         "agents": format!("{}:8080", address(release::NAMESPACE, release::OPERATOR).await?),
     }))
-}
-
-/// A new pod of `ns` with these labels connects to each target.
-async fn knock(ns: &Namespace, labels: &BTreeMap<String, String>, targets: &Value) -> Result<Value> {
-    let mut pod = python_pod("knock", labels, KNOCK, &[("TARGETS", targets.to_string())])?;
-    pod.metadata.name = None;
-    pod.metadata.generate_name = Some("knock-".to_owned());
-    Ok(serde_json::from_str(&run_pod(ns, &pod).await?)?)
 }
 
 /// Takes a rule out of the manager's NetworkPolicy.

@@ -17,7 +17,7 @@ use rockbot_e2e::{
     process::port_forward,
     wait::Seen,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::agents::reach;
 
@@ -114,28 +114,19 @@ async fn only_targets_are_reached(ns: &Namespace) -> Result<()> {
         let pods = pods.list(&list).await?;
         let ip = pods.items.into_iter().find_map(|pod| pod.status?.pod_ip);
         ip.with_context(|| format!("no pod of {agent} has an address"))
+            .map(|ip| format!("{ip}:8080"))
     };
-    let source = "
-import os, socket
-for name in os.environ['TARGETS'].split():
-    try:
-        socket.create_connection((name, 8080), 3).close()
-        print('open')
-    except OSError as error:
-        print(type(error).__name__)
-";
-    let targets = [("TARGETS", format!("{} {}", ip("b").await?, ip("c").await?))];
-    let control = fixtures::python_pod("control", &BTreeMap::new(), source, &targets)?;
-    let seen = fixtures::run_pod(ns, &control).await?;
-    ensure!(seen == "open\nopen\n", "an ordinary pod sees {seen:?}");
-    let labels = BTreeMap::from([
-        ("app.kubernetes.io/name".to_owned(), "rockbot-agent".to_owned()),
-        ("app.kubernetes.io/instance".to_owned(), "walled".to_owned()),
-        ("app.kubernetes.io/component".to_owned(), "agent".to_owned()),
-    ]);
-    let probe = fixtures::python_pod("probe", &labels, source, &targets)?;
-    let seen = fixtures::run_pod(ns, &probe).await?;
-    ensure!(seen == "open\nTimeoutError\n", "a pod of the agent sees {seen:?}");
+    let targets = json!({ "b": ip("b").await?, "c": ip("c").await? });
+    let seen = fixtures::knock(ns, &BTreeMap::new(), &targets).await?;
+    ensure!(
+        seen == json!({ "b": "open", "c": "open" }),
+        "an ordinary pod sees {seen}"
+    );
+    let seen = fixtures::knock(ns, &fixtures::agent_labels("walled"), &targets).await?;
+    ensure!(
+        seen == json!({ "b": "open", "c": fixtures::NO_ANSWER }),
+        "a pod of the agent sees {seen}"
+    );
     Ok(())
 }
 

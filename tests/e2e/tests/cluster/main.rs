@@ -4,6 +4,7 @@ mod admission;
 mod agents;
 mod canary;
 mod custom;
+mod database;
 mod handoffs;
 mod identity;
 mod lifecycle;

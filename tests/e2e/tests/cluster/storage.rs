@@ -1,4 +1,4 @@
-//! S7: what an agent keeps on a volume outlives its pods and every edit, and goes with the agent.
+//! What an agent keeps on a volume outlives its pods and every edit, and goes with the agent.
 
 use std::time::Duration;
 
@@ -9,50 +9,20 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use reqwest::StatusCode;
-use rockbot_e2e::{Namespace, cluster::AGENT, eventually, in_namespace, node::run_on_node, wait::Seen};
+use rockbot_e2e::{Namespace, cluster::AGENT, eventually, in_namespace, volume::with_volume, wait::Seen};
 use serde_json::{Value, json};
 
 use crate::agents::reach;
 
 #[tokio::test]
-async fn s7_a_volume_outlives_every_edit_and_goes_with_its_agent() -> Result<()> {
+async fn a_volume_outlives_every_edit_and_goes_with_its_agent() -> Result<()> {
     in_namespace("storage", async |ns| {
-        let directory = format!("/tmp/{}", ns.name);
-        let settings = &ns.cluster.settings;
-        // Whom the directory of a node belongs to is nothing that a pod's fsGroup changes.
-        run_on_node(settings, &["mkdir", "--mode=0777", &directory]).await?;
-        let outcome = on_volume(ns, &directory).await;
-        let delete = [
-            "delete",
-            "persistentvolume",
-            &ns.name,
-            "--ignore-not-found",
-            "--wait=false",
-        ];
-        ns.cluster.run_kubectl(&delete).await?;
-        run_on_node(settings, &["rm", "-rf", &directory]).await?;
-        outcome
+        with_volume(ns, "agent-keeper", async || on_volume(ns).await).await
     })
     .await
 }
 
-async fn on_volume(ns: &Namespace, directory: &str) -> Result<()> {
-    let volume = format!(
-        "
-apiVersion: v1
-kind: PersistentVolume
-metadata: {{ name: {name}, labels: {{ rockbot.dev/e2e: \"true\" }} }}
-spec:
-  capacity: {{ storage: 1Gi }}
-  accessModes: [ReadWriteOnce]
-  persistentVolumeReclaimPolicy: Retain
-  claimRef: {{ namespace: {name}, name: agent-keeper }}
-  hostPath: {{ path: {directory} }}
-",
-        name = ns.name
-    );
-    // A volume is in no namespace.
-    ns.cluster.try_kubectl(&["apply", "--filename=-"], &volume).await?;
+async fn on_volume(ns: &Namespace) -> Result<()> {
     ns.apply(&keeper("100Mi")).await?;
     ns.ready(AGENT, "keeper").await?;
     let claim = claim(ns).await?;

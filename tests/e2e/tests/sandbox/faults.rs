@@ -19,18 +19,19 @@ const SLEEP: &str = "import time; time.sleep(30)";
 #[tokio::test]
 async fn t16_a_dropped_connection() -> Result<()> {
     on_stage("dropped", async |stage| {
-        let manager = stage.manager(&["--pool-min=2"]).await?;
-        let before = manager.parked(stage, 2).await?;
+        // More than the attempts that are made with packages: those that ended while they were parked are none.
+        let manager = stage.manager(&["--pool-min=6"]).await?;
+        let before = manager.parked(stage, 6).await?;
         // Parked: the caller sees nothing, whether the manager has noticed or not.
         manager.link.cut();
         let pod = manager.prints("print(1)", "1\n").await?;
         ensure!(!before.contains(&pod), "a pod without a connection took a script");
-        let parked = manager.parked(stage, 2).await?;
+        let parked = manager.parked(stage, 6).await?;
         stage.only(&parked).await?;
 
         let lost = during(&manager, async || manager.link.cut()).await?;
         is_lost_once(&manager, &lost, 1.0).await?;
-        stage.only(&manager.parked(stage, 2).await?).await
+        stage.only(&manager.parked(stage, 6).await?).await
     })
     .await
 }

@@ -1,11 +1,16 @@
-//! T18: the pool grows with what is asked of it, shrinks again, and is never larger than it may be.
+//! T18: the pool grows with what is asked of it, is never larger than it may be, and does not get old.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use futures::future::try_join_all;
-use rockbot_e2e::manager::on_stage;
+use rockbot_e2e::{
+    eventually,
+    manager::{names_of, on_stage},
+    wait::Seen,
+};
 use serde_json::Value;
+use tokio::time::sleep;
 
 #[tokio::test]
 async fn t18_the_pool_grows_with_demand_up_to_its_bound() -> Result<()> {
@@ -50,6 +55,40 @@ async fn t18_without_a_pool_each_script_starts_a_pod() -> Result<()> {
         ensure!(manager.metric("rockbot_scripts_cold_starts_total").await? == 2.0);
         let none = |status: &Value| status["parked"] == 0 && status["starting"] == 0;
         manager.until("nothing is parked", Duration::from_secs(5), none).await?;
+        stage.only(&[]).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn t18_parked_pods_are_replaced_before_they_are_old_and_no_script_is_lost() -> Result<()> {
+    on_stage("age", async |stage| {
+        let mut manager = stage.manager(&["--pool-min=2", "--pool-max-age-seconds=5"]).await?;
+        let first = manager.parked(stage, 2).await?;
+        // All the time, so that scripts come when pods go.
+        let mut scripts = 0;
+        eventually("none of the first pods is there", Duration::from_secs(60), async || {
+            manager.prints("print(6*7)", "42\n").await?;
+            scripts += 1;
+            sleep(Duration::from_millis(500)).await;
+            let left = names_of(&stage.pods(None).await?);
+            let old: Vec<_> = first.iter().filter(|pod| left.contains(pod)).collect();
+            Ok(Seen::when(old.is_empty() && scripts >= 20, || {
+                format!("{scripts} scripts, {old:?}")
+            }))
+        })
+        .await?;
+        let succeeded = manager
+            .metric(r#"rockbot_scripts_runs_total{outcome="succeeded"}"#)
+            .await?;
+        ensure!(succeeded >= f64::from(scripts), "{succeeded} of {scripts}");
+        for outcome in ["lost", "unavailable", "failed"] {
+            let others = format!("rockbot_scripts_runs_total{{outcome=\"{outcome}\"}}");
+            ensure!(manager.metric(&others).await? == 0.0, "{outcome}");
+        }
+        let failures = manager.metric("rockbot_scripts_sandbox_start_failures_total").await?;
+        ensure!(failures == 0.0, "{failures} pods did not start");
+        manager.stop().await?;
         stage.only(&[]).await
     })
     .await

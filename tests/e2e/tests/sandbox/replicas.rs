@@ -46,6 +46,25 @@ async fn t18_two_managers_share_a_namespace_and_one_survives_the_other() -> Resu
 }
 
 #[tokio::test]
+async fn t18_a_manager_that_was_killed_and_is_back_uses_none_of_its_old_pods_and_removes_them() -> Result<()> {
+    on_stage("restart", async |stage| {
+        let manager = stage.manager(&["--pool-min=2"]).await?;
+        let old = manager.parked(stage, 2).await?;
+        let running = tokio::spawn(answer(manager.request("import time; time.sleep(120)", 120)));
+        let runs = |status: &Value| status["running"] == 1;
+        manager.until("the script runs", Duration::from_secs(10), runs).await?;
+        let manager = stage.restart(manager, &["--pool-min=2"]).await?;
+        ensure!(running.await?.is_err(), "a dead manager has answered");
+        let pod = manager.prints("print(1)", "1\n").await?;
+        ensure!(!old.contains(&pod), "a pod of the dead one was used");
+        let parked = manager.parked(stage, 2).await?;
+        ensure!(parked.iter().all(|pod| !old.contains(pod)), "{old:?}, {parked:?}");
+        stage.only(&parked).await
+    })
+    .await
+}
+
+#[tokio::test]
 async fn t16_whoever_asks_again_gets_to_the_same_replica() -> Result<()> {
     in_namespace("again", async |ns| {
         ns.apply(&demo_agent("one")).await?;

@@ -27,8 +27,9 @@ pub(super) fn events(answer: &Answer<'_>) -> Vec<String> {
         event(&chunk)
     };
     let choice = |delta: Value, finish: Value| {
+        let logprobs = logprobs(request, &delta);
         chunk(
-            json!([{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish }]),
+            json!([{ "index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish }]),
             Value::Null,
         )
     };
@@ -51,6 +52,17 @@ pub(super) fn events(answer: &Answer<'_>) -> Vec<String> {
     events
 }
 
+/// Each word is a token.
+fn logprobs(request: &Value, delta: &Value) -> Value {
+    match delta["content"].as_str() {
+        Some(word) if request["logprobs"] == true && !word.is_empty() => {
+            let token = json!({ "token": word, "logprob": -0.5, "bytes": word.as_bytes(), "top_logprobs": [] });
+            json!({ "content": [token], "refusal": null })
+        }
+        _ => Value::Null,
+    }
+}
+
 fn event(data: &Value) -> String {
     format!("data: {data}\n\n")
 }
@@ -65,7 +77,12 @@ fn deltas(step: &Step) -> Vec<Value> {
     for (index, call) in step.calls.iter().enumerate() {
         let id = call.id.clone().unwrap_or_else(|| format!("call_{index}"));
         let function = json!({ "name": call.name, "arguments": "" });
-        deltas.push(json!({ "tool_calls": [{ "index": index, "id": id, "type": "function", "function": function }] }));
+        let mut first = json!({ "index": index, "id": id, "type": "function", "function": function });
+        first
+            .as_object_mut()
+            .into_iter()
+            .for_each(|first| first.extend(call.extra.clone()));
+        deltas.push(json!({ "tool_calls": [first] }));
         let fragment = |text| json!({ "tool_calls": [{ "index": index, "function": { "arguments": text } }] });
         deltas.extend(fragments(&call.arguments_text()).into_iter().map(fragment));
     }

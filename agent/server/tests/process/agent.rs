@@ -45,9 +45,14 @@ pub(crate) struct Ended {
 impl Agent {
     /// Starts one with these variables, and no others of OpenTelemetry's.
     pub(crate) async fn start(variables: &[(&str, String)]) -> Self {
-        let model = FakeModel::start().await.unwrap();
         let call = Call::new("execute_python_script", json!({ "script": SCRIPT }));
-        let url = model.script("scripted", [Step::call([call]), Step::say("It is 42.")]);
+        Self::scripted([Step::call([call]), Step::say("It is 42.")], variables).await
+    }
+
+    /// Starts one whose model follows `steps`.
+    pub(crate) async fn scripted(steps: impl IntoIterator<Item = Step>, variables: &[(&str, String)]) -> Self {
+        let model = FakeModel::start().await.unwrap();
+        let url = model.script("scripted", steps);
         let (scripts, manager) = Scripts::start().await;
         let files = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
@@ -123,11 +128,26 @@ impl Agent {
             .collect()
     }
 
-    /// Ends it as the kubelet does.
-    pub(crate) async fn end(mut self) -> Ended {
-        let begin = Instant::now();
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Tells it to end as the kubelet does.
+    pub(crate) async fn terminate(&self) {
         let pid = self.process.id().unwrap().to_string();
         Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+    }
+
+    /// Ends it.
+    pub(crate) async fn end(self) -> Ended {
+        self.terminate().await;
+        self.ended().await
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(mut self) -> Ended {
+        let begin = Instant::now();
         let status = timeout(PATIENCE, self.process.wait()).await.unwrap().unwrap();
         let took = begin.elapsed();
         assert!(status.success(), "{status}");

@@ -1,8 +1,10 @@
-//! Traces and metrics of the real binary: what it sends to a receiver of OTLP, what it passes on, and what it never does.
+//! The real binary: what it tells a receiver of OTLP, what it passes on, what it never does, and how it stops.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod agent;
+mod broken;
+mod drain;
 mod off;
 mod on;
 mod scripts;
