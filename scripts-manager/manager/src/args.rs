@@ -7,9 +7,13 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use rockbot_sandbox::{Amounts, Seccomp, Shape, SupervisorSettings, Walls};
+use rockbot_sandbox::{Amounts, Caps, MAX_FILES_BYTES, Seccomp, Shape, SupervisorSettings, Walls};
 use rockbot_telemetry::{LogArgs, LogTo, OtlpArgs, start_log};
 use url::Url;
+
+/// The most files that can be let back: agents read answers of up to 32 MiB, in which these are 16 in base64 and a script's
+/// output can be 6 twice, as it comes and in the result.
+const MOST_FILES_BYTES: u64 = 12 << 20;
 
 /// Runs each script of an agent in a pod of its own.
 #[derive(Clone, Debug, Parser)]
@@ -100,6 +104,12 @@ pub(crate) struct Args {
     /// Scripts of one agent that run at the same time.
     #[arg(long, env = "ROCKBOT_MAX_CONCURRENT_PER_AGENT", default_value_t = 4)]
     pub max_concurrent_per_agent: usize,
+    /// Bytes of the files that a script hands back, all together; what exceeds them is named in the result instead.
+    #[arg(
+        long, env = "ROCKBOT_MAX_FILES_BYTES", default_value_t = MAX_FILES_BYTES,
+        value_parser = clap::value_parser!(u64).range(..=MOST_FILES_BYTES)
+    )]
+    pub max_files_bytes: u64,
     /// The supervisor's seccomp filter. `off` takes a wall away, to test the others without it: pods whose walls are `strict`
     /// refuse to run scripts then.
     #[arg(long, env = "ROCKBOT_SANDBOX_SECCOMP", value_enum, default_value_t = Switch::On)]
@@ -151,6 +161,14 @@ impl Args {
             },
             canary: self.canary(),
             ..SupervisorSettings::default()
+        }
+    }
+
+    /// What a script may hand back.
+    pub(crate) fn caps(&self) -> Caps {
+        Caps {
+            files_bytes: self.max_files_bytes,
+            ..Caps::default()
         }
     }
 

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 /// Longest payload that a supervisor may send. It relays output and files in pieces of at most 64 KiB.
 pub const MAX_PAYLOAD: usize = 128 << 10;
-/// Output of one script that is kept by default, standard output and standard error together.
+/// Output of one script that is kept, standard output and standard error together.
 pub const MAX_OUTPUT_BYTES: u64 = 1 << 20;
 /// Bytes of files that come back by default, all files together.
 pub const MAX_FILES_BYTES: u64 = 4 << 20;

@@ -8,8 +8,8 @@ use std::{
 use rockbot_identity::Caller;
 
 /// Bodies while they come, scripts and inputs until they have ended, and results until they are read. With the results that
-/// are being made (at most 11 MiB for each of the 16 scripts that run: 5 MiB as they come, and files again in base64) and those
-/// that are kept for whoever asks again (32 MiB) that is less than 340 MiB; the chart lets the process have 512.
+/// are being made (with the chart's values 11 MiB for each of the 16 scripts that run: 5 MiB as they come, and files again in
+/// base64) and those that are kept for whoever asks again (32 MiB) that is less than 340 MiB; the chart lets it have 512.
 const BUDGET: usize = 128 << 20;
 
 /// What there is, and who has how much of it.

@@ -18,7 +18,7 @@ use axum::{
 };
 use futures::future::Either;
 use rockbot_identity::{Caller, Verifier};
-use rockbot_sandbox::{Caps, Run};
+use rockbot_sandbox::Run;
 use rockbot_scripts_api::OutputChunk;
 use rockbot_telemetry::{KeyValue, Span, semconv};
 use tokio::{sync::mpsc, time::Instant};
@@ -159,7 +159,7 @@ impl App {
             let work = Work {
                 layer,
                 packages: std::mem::take(&mut request.pip_packages),
-                run: Run::new(request, Caps::default()),
+                run: Run::new(request, parts.args.caps()),
                 output,
                 idempotent,
                 trace: span.context(),

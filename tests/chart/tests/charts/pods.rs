@@ -138,6 +138,7 @@ fn k3_flags_carry_the_values() -> Result<()> {
         "--queue-size=16",
         "--max-concurrent=32",
         "--max-concurrent-per-agent=2",
+        "--max-files-bytes=1000000",
         "--log-format=text",
         "--log-level=debug",
     ];

@@ -1,4 +1,5 @@
-//! T18: a scripts manager that is full says so, and when to come again.
+//! Limits that an installation sets: a scripts manager that is full says so, and when to come again; files beyond what may
+//! come back are named instead.
 
 use std::time::Duration;
 
@@ -47,6 +48,29 @@ async fn t18_a_script_too_many_is_told_when_to_come_again() -> Result<()> {
             .until("the script is over", Duration::from_secs(10), over)
             .await?;
         manager.prints("print(2)", "2\n").await.map(drop)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn t16_files_that_are_too_many_for_the_installation_are_named() -> Result<()> {
+    on_stage("few-files", async |stage| {
+        let manager = stage.manager(&["--pool-min=1", "--max-files-bytes=1000"]).await?;
+        let script = "import os\nos.chdir(os.environ['ROCKBOT_OUTPUT_DIR'])\n\
+                      open('fits', 'w').write('x' * 1000)\nopen('too much', 'w').write('y')";
+        let (status, result) = manager.run(script, 20).await?;
+        ensure!(status == StatusCode::OK, "{status}: {result}");
+        let names = |field: &str| -> Vec<String> {
+            let files = result[field].as_array().into_iter().flatten();
+            files
+                .filter_map(|file| Some(file["name"].as_str()?.to_owned()))
+                .collect()
+        };
+        ensure!(
+            names("files") == ["fits"] && names("files_dropped") == ["too much"],
+            "{result}"
+        );
+        Ok(())
     })
     .await
 }
