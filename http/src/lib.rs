@@ -1,11 +1,13 @@
-//! What the HTTP clients of RockBot's processes have in common: how they are made, and what is said when they fail.
+//! What the HTTP clients of RockBot's processes have in common: how they are made, how much of an answer they read, and what
+//! is said when they fail.
 //!
 //! Knows nothing of what is asked or of whom; timeouts and proxies are each caller's decision. None follows a redirect: it
 //! could lead into the cluster, and it would take along the keys that have headers of their own.
 
 use std::{error::Error, iter::successors};
 
-use reqwest::{Client, ClientBuilder, redirect::Policy};
+use reqwest::{Client, ClientBuilder, Response, redirect::Policy};
+use thiserror::Error;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -51,6 +53,32 @@ impl Clients {
         made.get_or_try_init(async || build((self.builder)(), [url.as_str()]))
             .await
     }
+}
+
+/// Why a body was not read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// It broke off.
+    #[error(transparent)]
+    Broken(#[from] reqwest::Error),
+    /// It has more bytes than these.
+    #[error("its answer is longer than {0} bytes")]
+    TooLong(usize),
+}
+
+/// The whole body of `response`, of `most` bytes at most.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, ReadError> {
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await? {
+        if body.len() + piece.len() > most {
+            return Err(ReadError::TooLong(most));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
 }
 
 /// What is beneath an error, the nearest first.

@@ -14,6 +14,7 @@ use reqwest::{
     Client, Response, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
+use rockbot_http::ReadError;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
@@ -155,15 +156,12 @@ fn read_key(file: &Path) -> Result<SecretString, String> {
     }
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(cause)? {
-        if body.len() + piece.len() > MAX_ANSWER {
-            return Err(format!("its answer is longer than {MAX_ANSWER} bytes"));
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(body)
+async fn read(response: Response) -> Result<Vec<u8>, String> {
+    let read = rockbot_http::read(response, MAX_ANSWER).await;
+    read.map_err(|error| match error {
+        ReadError::Broken(error) => cause(error),
+        error @ ReadError::TooLong(_) => error.to_string(),
+    })
 }
 
 /// Why a request failed, in words for a model: what is beneath it names addresses and goes to the log alone.

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::{Response, StatusCode, header::HeaderMap};
+use rockbot_http::ReadError;
 use thiserror::Error;
 use tokio::{sync::OnceCell, time::timeout};
 use url::Url;
@@ -121,15 +122,12 @@ impl Client {
     }
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, ClientError> {
-    let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(broken)? {
-        if body.len() + piece.len() > MAX_ANSWER {
-            return Err(unreachable(&format!("its answer is longer than {MAX_ANSWER} bytes")));
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(body)
+async fn read(response: Response) -> Result<Vec<u8>, ClientError> {
+    let read = rockbot_http::read(response, MAX_ANSWER).await;
+    read.map_err(|error| match error {
+        ReadError::Broken(error) => broken(error),
+        error @ ReadError::TooLong(_) => unreachable(&error.to_string()),
+    })
 }
 
 /// A server that is overloaded or starting may do better later; what a client does wrong stays wrong.

@@ -57,6 +57,13 @@ async fn ask(answers: Vec<String>) -> (Result<Option<AgentSummary>, ClientError>
 }
 
 #[tokio::test]
+async fn an_answer_that_is_too_long_is_not_read() {
+    let long = answer("200 OK", &"x".repeat((1 << 20) + 1));
+    let error = ask(vec![long; 4]).await.0.unwrap_err().to_string();
+    assert!(error.ends_with("its answer is longer than 1048576 bytes"), "{error}");
+}
+
+#[tokio::test]
 async fn d4_an_agent_is_found_by_its_name() {
     let (found, asked) = ask(vec![answer("200 OK", AGENT)]).await;
     assert_eq!(found.unwrap().unwrap().url, "http://b/b");

@@ -252,13 +252,7 @@ pub(crate) fn size_of_result(result: &ScriptResult) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn caller(agent: &str) -> Caller {
-        Caller {
-            namespace: "n".into(),
-            agent: agent.into(),
-        }
-    }
+    use crate::tests::caller;
 
     fn result(bytes: usize) -> Outcome {
         Ok(Arc::new(ScriptResult {

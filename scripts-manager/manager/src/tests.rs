@@ -12,6 +12,14 @@ use crate::{
     pace::Pace,
 };
 
+/// An agent of the namespace `n`.
+pub(crate) fn caller(agent: &str) -> Caller {
+    Caller {
+        namespace: "n".into(),
+        agent: agent.into(),
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Job {
     caller: Caller,
@@ -22,12 +30,8 @@ struct Job {
 
 impl Job {
     fn new(agent: &str, name: &'static str) -> Self {
-        let caller = Caller {
-            namespace: "n".into(),
-            agent: agent.into(),
-        };
         Self {
-            caller,
+            caller: caller(agent),
             name,
             key: PoolKey::default(),
             wanted: Rc::new(Cell::new(true)),

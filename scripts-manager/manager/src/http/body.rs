@@ -85,20 +85,17 @@ mod tests {
     use std::sync::Arc;
 
     use axum::body::Body;
-    use rockbot_identity::Caller;
     use serde_json::json;
 
     use super::*;
+    use crate::tests::caller;
 
     fn request(body: impl Into<Body>) -> Request {
         Request::new(body.into())
     }
 
     fn share(memory: &Arc<Memory>, agent: &str) -> Share {
-        memory.share(&Caller {
-            namespace: "n".into(),
-            agent: agent.into(),
-        })
+        memory.share(&caller(agent))
     }
 
     #[tokio::test]

@@ -103,13 +103,7 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn caller(agent: &str) -> Caller {
-        Caller {
-            namespace: "n".into(),
-            agent: agent.into(),
-        }
-    }
+    use crate::tests::caller;
 
     #[test]
     fn t16_no_caller_has_more_than_half() {

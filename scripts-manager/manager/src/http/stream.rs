@@ -165,11 +165,10 @@ mod tests {
     use std::sync::Arc;
 
     use axum::body::to_bytes;
-    use rockbot_identity::Caller;
     use rockbot_scripts_api::{ScriptErrorCode, ScriptResult};
 
     use super::*;
-    use crate::http::memory::Memory;
+    use crate::{http::memory::Memory, tests::caller};
 
     fn result() -> End {
         let result = ScriptResult {
@@ -177,11 +176,7 @@ mod tests {
             script_id: "script-1".into(),
             ..ScriptResult::default()
         };
-        let caller = Caller {
-            namespace: "n".into(),
-            agent: "a".into(),
-        };
-        Unread::new(Arc::new(result), Arc::new(Memory::default()).share(&caller))
+        Unread::new(Arc::new(result), Arc::new(Memory::default()).share(&caller("a")))
     }
 
     async fn text(chunks: Vec<OutputChunk>, outcome: End) -> Result<String, Refusal> {

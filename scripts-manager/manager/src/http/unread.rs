@@ -61,17 +61,13 @@ impl AsRef<[u8]> for Answer {
 #[cfg(test)]
 mod tests {
     use axum::body::to_bytes;
-    use rockbot_identity::Caller;
 
     use super::*;
-    use crate::http::memory::Memory;
+    use crate::{http::memory::Memory, tests::caller};
 
     #[tokio::test]
     async fn t16_a_result_takes_its_memory_until_it_is_read() {
-        let caller = Caller {
-            namespace: "n".into(),
-            agent: "a".into(),
-        };
+        let caller = caller("a");
         let memory = Arc::new(Memory::of(1000));
         let result = Arc::new(ScriptResult {
             stdout: "x".repeat(200),

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use clap::Parser;
 use futures::{SinkExt, StreamExt};
-use rockbot_identity::Caller;
 use rockbot_sandbox::Run;
 use rockbot_scripts_api::{ScriptErrorCode, ScriptResult};
 use rockbot_scripts_packages::{Layer, LayerId};
@@ -26,6 +25,7 @@ use crate::{
     metrics::Metrics,
     pod::{Pods, Sandbox},
     pool::{Answer, Pool, Work},
+    tests::caller,
 };
 
 const READY: &str = r#"{"protocol": 2, "python": "3.12.0", "walls": [], "missing": [], "canary": "unknown"}"#;
@@ -65,10 +65,7 @@ async fn sandbox(pool: &Pool) -> (Sandbox, Supervisor) {
 
 /// Asks for a script and returns when it waits.
 async fn ask(pool: &Arc<Pool>, layer: Option<Arc<Layer>>) -> JoinHandle<Answer> {
-    let caller = Caller {
-        namespace: "n".into(),
-        agent: "a".into(),
-    };
+    let caller = caller("a");
     let work = Work {
         run: Run {
             script: "1".into(),
