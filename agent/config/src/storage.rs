@@ -28,8 +28,8 @@ pub enum StorageConfig {
         host: String,
         /// Port of the database; stands in for the one in the URL.
         port: u16,
-        /// Whose the entries are: agents of the same name in different namespaces share nothing.
-        owner: String,
+        /// The agent's namespace: agents of the same name in different namespaces share nothing.
+        namespace: String,
     },
 }
 

@@ -68,7 +68,7 @@ impl Ephemeral {
         let stays = state.lasting - replaced.map_or(0, |old| size(&name, &old.value));
         if stays + bytes > self.capacity {
             let message = format!(
-                "an agent without storage keeps at most {} bytes in memory",
+                "agents without storage keep at most {} bytes in memory together",
                 self.capacity
             );
             return Err(StoreError::Full(message));

@@ -21,20 +21,22 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// The stores of a process. Clones are the same.
 ///
-/// An agent that replaces another of its name finds what that one kept, also in memory, as long as either is there.
+/// Agents that keep their things in the same place share what leads there, such as the connection to a database, and
+/// nothing else. An agent that replaces another of its name finds what that one kept, also in memory, as long as any agent
+/// of the place is there.
 #[derive(Clone, Default)]
-pub struct Stores(Arc<Mutex<HashMap<Place, Weak<Inner>>>>);
+pub struct Stores(Arc<Mutex<HashMap<StorageConfig, Weak<Place>>>>);
 
-/// Where a store is, and of which agent.
-type Place = (StorageConfig, String);
-
-/// What one agent keeps. Clones are the same; what runs for it ends with the last.
+/// What one agent keeps. Clones are the same.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
-
-struct Inner {
-    backend: Arc<dyn Backend>,
+pub struct Store {
+    place: Arc<Place>,
     owner: Arc<str>,
+}
+
+/// Where things are kept. What runs for it ends with the last agent that keeps something there.
+struct Place {
+    backend: Arc<dyn Backend>,
     failing: Arc<AtomicBool>,
     _sweeper: AbortOnDropHandle<()>,
 }
@@ -43,14 +45,14 @@ impl Stores {
     /// The store of the agent `name`. Nothing is opened before it is used. Wants a tokio runtime.
     pub fn open(&self, config: &StorageConfig, name: &str) -> Store {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        places.retain(|_, store| store.strong_count() > 0);
-        let place = (config.clone(), name.to_owned());
-        if let Some(inner) = places.get(&place).and_then(Weak::upgrade) {
-            return Store(inner);
-        }
-        let store = Store::new(backend(config), owner(config, name));
-        places.insert(place, Arc::downgrade(&store.0));
-        store
+        places.retain(|_, place| place.strong_count() > 0);
+        let place = places.get(config).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let place = Arc::new(Place::of(backend(config)));
+            places.insert(config.clone(), Arc::downgrade(&place));
+            place
+        });
+        let owner = owner(config, name).into();
+        Store { place, owner }
     }
 }
 
@@ -63,7 +65,7 @@ fn backend(config: &StorageConfig) -> Arc<dyn Backend> {
             ca_file,
             host,
             port,
-            owner: _,
+            namespace: _,
         } => Arc::new(Postgres::new(PostgresSettings {
             url_file,
             ca_file,
@@ -76,36 +78,39 @@ fn backend(config: &StorageConfig) -> Arc<dyn Backend> {
 fn owner(config: &StorageConfig, name: &str) -> String {
     match config {
         StorageConfig::Ephemeral | StorageConfig::Volume { .. } => name.to_owned(),
-        StorageConfig::Postgres { owner, .. } => owner.clone(),
+        StorageConfig::Postgres { namespace, .. } => format!("{namespace}/{name}"),
+    }
+}
+
+impl Place {
+    fn of(backend: Arc<dyn Backend>) -> Self {
+        let sweeper = tokio::spawn(sweep(Arc::downgrade(&backend)));
+        Self {
+            backend,
+            failing: Arc::default(),
+            _sweeper: AbortOnDropHandle::new(sweeper),
+        }
     }
 }
 
 impl Store {
     /// The entries of `owner` in `backend`. Wants a tokio runtime.
     pub fn new(backend: Arc<dyn Backend>, owner: String) -> Self {
-        let sweeper = tokio::spawn(sweep(Arc::downgrade(&backend)));
-        Self(Arc::new(Inner {
-            backend,
+        Self {
+            place: Arc::new(Place::of(backend)),
             owner: owner.into(),
-            failing: Arc::default(),
-            _sweeper: AbortOnDropHandle::new(sweeper),
-        }))
+        }
     }
 
     /// The entries of one kind.
     pub fn space(&self, kind: &'static str) -> Space {
-        let Inner {
-            backend,
-            owner,
-            failing,
-            ..
-        } = &*self.0;
-        Space::new(Arc::clone(backend), Arc::clone(owner), kind, Arc::clone(failing))
+        let Place { backend, failing, .. } = &*self.place;
+        Space::new(Arc::clone(backend), Arc::clone(&self.owner), kind, Arc::clone(failing))
     }
 
-    /// Whether it could not be used when it was used last.
+    /// Whether the place could not be used when it was used last.
     pub fn is_failing(&self) -> bool {
-        self.0.failing.load(Ordering::Relaxed)
+        self.place.failing.load(Ordering::Relaxed)
     }
 }
 

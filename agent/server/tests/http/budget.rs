@@ -112,7 +112,7 @@ async fn tokens_stay_used_after_a_restart_where_things_are_kept() {
 async fn replicas_share_the_day_and_the_responses_of_a_database() {
     let database = rockbot_test_postgres::Server::start();
     let storage = json!({
-        "type": "Postgres", "owner": "here/a", "host": "127.0.0.1", "port": database.port(),
+        "type": "Postgres", "namespace": "here", "host": "127.0.0.1", "port": database.port(),
         "urlFile": database.file("url", &database.url()),
     });
     let (one, other) = (limited(1, storage.clone()).await, limited(1, storage.clone()).await);
@@ -128,7 +128,7 @@ async fn replicas_share_the_day_and_the_responses_of_a_database() {
     assert_eq!(used(&other).await, used(&one).await);
 
     let mut namesake = storage;
-    namesake["owner"] = json!("elsewhere/a");
+    namesake["namespace"] = json!("elsewhere");
     let stranger = limited(1, namesake).await;
     assert_eq!(stranger.get_json(&path).await.0, StatusCode::NOT_FOUND);
     assert_eq!(stranger.ask(user("hello")).await.0, StatusCode::OK);

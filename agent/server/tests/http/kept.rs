@@ -114,7 +114,7 @@ async fn a_question_is_answered(one: Site, other: impl AsyncFnOnce(Site) -> Site
 async fn s8_d4_another_replica_on_the_same_database_goes_on() {
     let database = rockbot_test_postgres::Server::start();
     let storage = json!({
-        "type": "Postgres", "owner": "here/a", "host": "127.0.0.1", "port": database.port(),
+        "type": "Postgres", "namespace": "here", "host": "127.0.0.1", "port": database.port(),
         "urlFile": database.file("url", &database.url()),
     });
     // The first one still runs when the second is asked.

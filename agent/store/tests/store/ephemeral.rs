@@ -63,7 +63,7 @@ async fn an_agent_that_replaces_another_finds_what_that_one_kept() {
     drop(before);
     assert_eq!(after.space("x").get("k").await, Ok(Some(1)));
     assert_eq!(other.space("x").get::<u64>("k").await, Ok(None), "agents share nothing");
-    drop(after);
+    drop((after, other));
     assert_eq!(
         open("a").space("x").get::<u64>("k").await,
         Ok(None),

@@ -124,7 +124,7 @@ fn storage(
             ca_file: ca.as_ref().map(|ca| key_file(KeyOf::DatabaseCa, ca)),
             host: host.clone(),
             port: *port,
-            owner: format!("{}/{}", agent.owner.namespace, agent.owner.name),
+            namespace: agent.owner.namespace.clone(),
         },
     }
 }
