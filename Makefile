@@ -7,7 +7,7 @@ SHELL := bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rockbot
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 BIN := $(CARGO_TARGET_DIR)/$(shell uname -m)-unknown-linux-gnu/release
-PRODUCT := -p rockbot -p rockbot-operator -p rockbot-scripts-manager -p rockbot-agent-server -p custom-agent -p rockbot-fakes -p rockbot-bench
+PRODUCT := -p rockbot -p rockbot-operator -p rockbot-scripts-manager -p rockbot-agent-server -p custom-agent -p team-agents -p rockbot-fakes -p rockbot-bench
 
 .PHONY: help
 help: ## print this list

@@ -2,6 +2,7 @@
 
 mod configs;
 mod manifests;
+mod reload;
 mod secrets;
 mod watch;
 
@@ -15,7 +16,10 @@ use rockbot_telemetry::{LogArgs, LogTo, Telemetry, start_log, stop_on_signal};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::{secrets::SecretFiles, watch::Watch};
+use self::{
+    reload::{Reload, names},
+    watch::Watch,
+};
 use crate::args::DevArgs;
 
 /// What it calls itself in traces and metrics, unless it is told otherwise.
@@ -27,7 +31,6 @@ const PARKED: usize = 2;
 pub(crate) async fn run(args: DevArgs) -> anyhow::Result<()> {
     start_log(&LogArgs::of_warnings(), LogTo::Stderr);
     let mut telemetry = Telemetry::start(&args.otlp, SERVICE)?;
-    let secrets = SecretFiles::new()?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| {
         format!(
             "cannot listen on {}; is something else there? Choose another address with --listen",
@@ -39,14 +42,15 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<()> {
         directory: Some(Arc::new(Loopback::of(listener.local_addr()?))),
         ..Environment::default()
     });
-    load(&args, &secrets, &server)?;
+    let DevArgs { files, state_dir, .. } = args;
+    let watch = Watch::start(&files)?;
+    let reload = Reload::start(files, state_dir, &server)?;
     announce(&server, &listener)?;
 
     let counted = Arc::clone(&server);
     telemetry.push_metrics(move || counted.metrics_text().ok());
     let shutdown = stop_on_signal()?;
-    let watch = Watch::start(&args.files)?;
-    let reloads = tokio::spawn(reload_on_edits(watch, args, secrets, server.clone(), shutdown.clone()));
+    let reloads = tokio::spawn(reload_on_edits(watch, reload, shutdown.clone()));
     rockbot_agent_server::serve(listener, server, Drain::default(), shutdown.clone()).await;
     shutdown.cancel();
     reloads.await?;
@@ -54,27 +58,10 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads the manifests and serves what they say from now on. On an error the server goes on as it was.
-fn load(args: &DevArgs, secrets: &SecretFiles, server: &Server) -> anyhow::Result<()> {
-    let manifests = manifests::read(&args.files)?;
-    secrets.replace(&manifests.secrets)?;
-    let (configs, notes) = configs::of(&manifests, secrets, &args.state_dir)?;
-    notes.iter().for_each(|note| eprintln!("note: {note}"));
-    server.set_agents(configs)?;
-    Ok(())
-}
-
-async fn reload_on_edits(
-    mut watch: Watch,
-    args: DevArgs,
-    secrets: SecretFiles,
-    server: Arc<Server>,
-    shutdown: CancellationToken,
-) {
+async fn reload_on_edits(mut watch: Watch, reload: Arc<Reload>, shutdown: CancellationToken) {
     while shutdown.run_until_cancelled(watch.changed()).await.is_some() {
-        match load(&args, &secrets, &server) {
-            Ok(()) => eprintln!("reloaded: {}", names(&server)),
-            Err(error) => eprintln!("error: {error:#}\nThe agents go on as they were."),
+        if let Err(error) = reload.run() {
+            eprintln!("error: {error:#}\nThe agents go on as they were.");
         }
     }
 }
@@ -88,13 +75,4 @@ fn announce(server: &Server, listener: &TcpListener) -> anyhow::Result<()> {
         eprintln!("  rockbot chat {name} --url http://{address}");
     }
     Ok(())
-}
-
-fn names(server: &Server) -> String {
-    let names = server.agents().names();
-    if names.is_empty() {
-        "no agent".to_owned()
-    } else {
-        names.join(", ")
-    }
 }

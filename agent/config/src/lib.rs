@@ -18,6 +18,9 @@ pub use template::{Template, VARIABLES};
 /// File name of the configuration inside the agent's ConfigMap and config directory.
 pub const FILE_NAME: &str = "agent.json";
 
+/// Names that an agent cannot have, because the paths of its server begin with them.
+pub const FIXED_ROUTES: [&str; 5] = ["health", "live", "metrics", "ready", "v1"];
+
 /// Seconds that an agent's pod has, beyond its longest request, to end.
 pub const SHUTDOWN_SECONDS: u32 = 10;
 

@@ -15,6 +15,7 @@ mod error;
 mod info;
 mod limits;
 mod metrics;
+mod on_demand;
 mod process;
 mod record;
 mod request;
@@ -38,14 +39,20 @@ use body::Room;
 pub use discovery::Loopback;
 use error::ApiError;
 use metrics::ServerMetrics;
-pub use process::main;
+pub use on_demand::OnDemand;
+pub use process::Program;
 use prometheus_client::registry::Registry;
 pub use resolver::AgentResolver;
 use rockbot_agent::{Agent, AgentError, Environment, skills::Skill};
-use rockbot_agent_config::AgentConfig;
+pub use rockbot_agent_config::AgentConfig;
 use rockbot_scripts_api::ScriptRunner;
 pub use router::router;
 pub use serve::{Drain, serve};
+
+/// The programs in the documentation compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/skills.md")]
+struct Documentation;
 
 /// One HTTP server: its agents, its metrics, and whether it still wants requests.
 pub struct Server {

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use rockbot_agent_server::Program;
+
 fn main() -> ExitCode {
-    rockbot_agent_server::main(Vec::new())
+    Program::new().main()
 }

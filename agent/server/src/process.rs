@@ -1,6 +1,6 @@
 //! The process of an agent: its flags, its log, and the signal that stops it.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
-use crate::{Drain, Server, args::Args, discovery::Discovery, serve};
+use crate::{AgentResolver, Drain, Server, args::Args, discovery::Discovery, serve};
 
 /// What it calls itself in traces and metrics, unless it is told otherwise.
 const SERVICE: &str = "rockbot-agent";
@@ -23,55 +23,105 @@ const LINGER: Duration = Duration::from_secs(3);
 /// What the last byte of an answer may take beyond the answer itself.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The whole of an agent's binary: serves the agent that its configuration file describes, with `skills` besides its
-/// tools, until it is told to stop.
+/// The whole of an agent's binary: serves the agent that its configuration file describes until it is told to stop.
 ///
-/// One thread serves an agent: it waits for models and tools, and a thread less is memory less. Replicas are how it grows.
-pub fn main(skills: Vec<Arc<dyn Skill>>) -> ExitCode {
-    let args = Args::parse();
-    start_log(&args.log, LogTo::Stdout);
-    allow_connections();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(args, skills)),
-        Err(error) => Err(error.into()),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("stopped: {error:#}");
-            ExitCode::FAILURE
+/// ```no_run
+/// # use rockbot_agent::sdk::skill;
+/// # struct Dice;
+/// # #[skill]
+/// # impl Dice {}
+/// use rockbot_agent_server::Program;
+///
+/// fn main() -> std::process::ExitCode {
+///     Program::new().skill(Dice).main()
+/// }
+/// ```
+#[derive(Default)]
+pub struct Program {
+    skills: Vec<Arc<dyn Skill>>,
+    resolver: Option<MakeResolver>,
+}
+
+/// Makes a resolver of what the configuration file says.
+type MakeResolver = Box<dyn FnOnce(&AgentConfig) -> Arc<dyn AgentResolver>>;
+
+impl Program {
+    /// An agent as `rockbot-agent` is one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `skill` to the agent, and to those that the resolver finds.
+    #[must_use]
+    pub fn skill(mut self, skill: impl Skill) -> Self {
+        self.skills.push(Arc::new(skill));
+        self
+    }
+
+    /// Adds agents that are found by name when somebody asks for them, mostly an [`OnDemand`](crate::OnDemand). `make` is
+    /// lent what the configuration file says of the agent, which names its model and who may ask.
+    #[must_use]
+    pub fn resolver<R: AgentResolver + 'static>(mut self, make: impl FnOnce(&AgentConfig) -> R + 'static) -> Self {
+        self.resolver = Some(Box::new(|config| Arc::new(make(config))));
+        self
+    }
+
+    /// Reads flags and environment, serves, and says how it ended.
+    ///
+    /// One thread serves an agent: it waits for models and tools, and a thread less is memory less. Replicas are how it
+    /// grows.
+    pub fn main(self) -> ExitCode {
+        let args = Args::parse();
+        start_log(&args.log, LogTo::Stdout);
+        allow_connections();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let result = match runtime {
+            Ok(runtime) => runtime.block_on(self.run(args)),
+            Err(error) => Err(error.into()),
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                error!("stopped: {error:#}");
+                ExitCode::FAILURE
+            }
         }
+    }
+
+    async fn run(self, args: Args) -> Result<()> {
+        let shutdown = stop_on_signal()?;
+        if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+            anyhow::bail!("another TLS provider is installed already");
+        }
+        let mut telemetry = Telemetry::start(&args.otlp, SERVICE)?;
+        let config = read(&args.config)?;
+        let (name, drain) = (config.name.clone(), drain(&config.limits));
+        let server = Server::within(Environment {
+            scripts: scripts(&args, &config)?,
+            directory: directory(&args),
+            skills: self.skills,
+            ..Environment::default()
+        });
+        if let Some(make) = self.resolver {
+            server.set_resolver(make(&config));
+        }
+        server.set_agents(vec![config])?;
+        let listener = TcpListener::bind(args.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", args.listen))?;
+        info!(agent = name, address = %listener.local_addr()?, "serving");
+        let counted = Arc::clone(&server);
+        telemetry.push_metrics(move || counted.metrics_text().ok());
+        serve(listener, server, drain, shutdown).await;
+        telemetry.end().await;
+        Ok(())
     }
 }
 
-async fn run(args: Args, skills: Vec<Arc<dyn Skill>>) -> Result<()> {
-    let shutdown = stop_on_signal()?;
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-        anyhow::bail!("another TLS provider is installed already");
-    }
-    let mut telemetry = Telemetry::start(&args.otlp, SERVICE)?;
-    let path = args.config.display();
-    let text = std::fs::read_to_string(&args.config).with_context(|| format!("cannot read {path}"))?;
-    let config: AgentConfig = serde_json::from_str(&text).with_context(|| format!("{path} is no agent"))?;
-    let name = config.name.clone();
-    let drain = drain(&config.limits);
-    let server = Server::within(Environment {
-        scripts: scripts(&args, &config)?,
-        directory: directory(&args),
-        skills,
-        ..Environment::default()
-    });
-    server.set_agents(vec![config])?;
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
-    info!(agent = name, address = %listener.local_addr()?, "serving");
-    let counted = Arc::clone(&server);
-    telemetry.push_metrics(move || counted.metrics_text().ok());
-    serve(listener, server, drain, shutdown).await;
-    telemetry.end().await;
-    Ok(())
+fn read(file: &Path) -> Result<AgentConfig> {
+    let path = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {path}"))?;
+    serde_json::from_str(&text).with_context(|| format!("{path} is no agent"))
 }
 
 /// A request that came at the last moment may take as long as any other.

@@ -5,6 +5,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use rockbot_agent::{Agent, Environment};
+use rockbot_agent_config::FIXED_ROUTES;
 use tracing::error;
 
 use crate::error::ApiError;
@@ -14,51 +15,36 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Longest name that is looked for, as long as the longest of a Kubernetes object. It comes from a client.
 const LONGEST_NAME: usize = 253;
 
-/// Finds agents by name, beside those that a [`Server`](crate::Server) was given.
+/// Finds agents by name, beside those that a [`Server`](crate::Server) was given. [`OnDemand`](crate::OnDemand) is one for
+/// agents that are described when they are asked for.
 ///
 /// ```
-/// use std::{collections::BTreeMap, error::Error, sync::{Arc, Mutex, PoisonError}};
+/// use std::{error::Error, sync::Arc};
 ///
 /// use rockbot_agent::{Agent, Environment};
-/// use rockbot_agent_server::{AgentResolver, Server};
+/// use rockbot_agent_server::AgentResolver;
 ///
-/// /// Gives each team an agent of its own, from its first request on.
-/// #[derive(Default)]
-/// struct Teams {
-///     agents: Mutex<BTreeMap<String, Arc<Agent>>>,
-/// }
+/// /// Has one agent answer clients that insist on a model of their own.
+/// struct StandIn(Arc<Agent>);
 ///
 /// #[async_trait::async_trait]
-/// impl AgentResolver for Teams {
+/// impl AgentResolver for StandIn {
 ///     async fn resolve(
 ///         &self,
 ///         name: &str,
-///         environment: &Environment,
+///         _: &Environment,
 ///     ) -> Result<Option<Arc<Agent>>, Box<dyn Error + Send + Sync>> {
-///         if !["red", "blue"].contains(&name) {
-///             return Ok(None);
-///         }
-///         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-///         if let Some(agent) = agents.get(name) {
-///             return Ok(Some(Arc::clone(agent)));
-///         }
-///         let config = serde_json::json!({ "name": name, "model": { "provider": "Demo" } });
-///         let agent = Agent::start(serde_json::from_value(config)?, environment)?;
-///         agents.insert(name.to_owned(), Arc::clone(&agent));
-///         Ok(Some(agent))
+///         Ok(name.starts_with("gpt-").then(|| Arc::clone(&self.0)))
 ///     }
 /// }
-///
-/// let server = Server::new(None);
-/// server.set_resolver(Arc::new(Teams::default()));
 /// ```
 #[async_trait]
 pub trait AgentResolver: Send + Sync {
     /// The agent `name`, or `None` when there is none. [`Agent::start`] with `environment` makes one.
     ///
     /// Called for every request that names an agent which the server was not given, so keep what was started: a new
-    /// agent has forgotten the tool results that a client's follow-up refers to. Names come from clients; each agent
-    /// that is found adds series to the metrics, so find a bounded number of them. Whoever asks is told that the
+    /// agent counts its concurrent requests anew, and connects to its MCP servers again. Names come from clients; each
+    /// agent that is found adds series to the metrics, so find a bounded number of them. Whoever asks is told that the
     /// server is at fault when this fails or takes longer than 5 seconds, and never why: that is in the log.
     async fn resolve(
         &self,
@@ -82,13 +68,17 @@ pub(crate) async fn resolve(
     name: &str,
     environment: &Environment,
 ) -> Result<Option<Arc<Agent>>, ApiError> {
-    if name.len() > LONGEST_NAME {
+    if name.len() > LONGEST_NAME || FIXED_ROUTES.contains(&name) {
         return Ok(None);
     }
     match tokio::time::timeout(DEADLINE, resolver.resolve(name, environment)).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(reason)) => {
-            error!(name, "an agent cannot be looked up: {reason}");
+            error!(
+                name,
+                "an agent cannot be looked up: {:#}",
+                anyhow::Error::from_boxed(reason)
+            );
             let message = "the agent cannot be looked up at the moment; the log has the details";
             Err(ApiError::new(
                 StatusCode::SERVICE_UNAVAILABLE,

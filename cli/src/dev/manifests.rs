@@ -53,24 +53,42 @@ impl Secret {
     }
 }
 
-/// Reads every manifest of `paths`; of a directory, its `*.yaml` and `*.yml` in order of their names.
+/// A file of manifests.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Source {
+    file: PathBuf,
+    text: String,
+}
+
+/// Reads every file of `paths`; of a directory, its `*.yaml` and `*.yml` in order of their names.
 ///
 /// # Errors
-/// When a file cannot be read or an object in it is not what it says it is: the file, the object and the field.
-pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Manifests> {
-    let mut manifests = Manifests::default();
-    for file in files(paths)? {
+/// When one cannot be read.
+pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
+    let read = |file: PathBuf| {
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        for (index, document) in serde_yaml::Deserializer::from_str(&text).enumerate() {
-            let position = || format!("{}, document {}", file.display(), index + 1);
-            let value = Value::deserialize(document).with_context(|| format!("{}: not YAML", position()))?;
-            manifests.add(value).with_context(position)?;
-        }
-    }
-    Ok(manifests)
+        Ok(Source { file, text })
+    };
+    files(paths)?.into_iter().map(read).collect()
 }
 
 impl Manifests {
+    /// What the files define.
+    ///
+    /// # Errors
+    /// When an object is not what it says it is: the file, the object and the field.
+    pub(crate) fn of(sources: &[Source]) -> anyhow::Result<Self> {
+        let mut manifests = Self::default();
+        for Source { file, text } in sources {
+            for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
+                let position = || format!("{}, document {}", file.display(), index + 1);
+                let value = Value::deserialize(document).with_context(|| format!("{}: not YAML", position()))?;
+                manifests.add(value).with_context(position)?;
+            }
+        }
+        Ok(manifests)
+    }
+
     fn add(&mut self, value: Value) -> anyhow::Result<()> {
         if value.is_null() {
             return Ok(());
@@ -164,7 +182,7 @@ mod tests {
     fn read_text(text: &str) -> anyhow::Result<Manifests> {
         let directory = tempfile::tempdir()?;
         fs::write(directory.path().join("a.yaml"), text)?;
-        read(&[directory.path().to_owned()])
+        Manifests::of(&read(&[directory.path().to_owned()])?)
     }
 
     #[test]

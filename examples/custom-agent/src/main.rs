@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeMap,
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use rockbot_agent::sdk::{Context, skill};
+use rockbot_agent_server::Program;
 
 /// How many there are of each item.
 struct Stock(Mutex<BTreeMap<String, u32>>);
@@ -46,5 +47,5 @@ impl Stock {
 
 fn main() -> ExitCode {
     let stock = [("chair", 4), ("table", 1)].map(|(item, count)| (item.to_owned(), count));
-    rockbot_agent_server::main(vec![Arc::new(Stock(Mutex::new(stock.into())))])
+    Program::new().skill(Stock(Mutex::new(stock.into()))).main()
 }

@@ -1,8 +1,9 @@
 //! {{project-name}}: all that RockBot's agent does, and a skill of its own.
 
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 use rockbot_agent::sdk::{Context, skill};
+use rockbot_agent_server::Program;
 
 /// What this agent can do that no other can.
 struct Dice;
@@ -30,5 +31,5 @@ impl Dice {
 }
 
 fn main() -> ExitCode {
-    rockbot_agent_server::main(vec![Arc::new(Dice)])
+    Program::new().skill(Dice).main()
 }

@@ -10,6 +10,7 @@ use std::{collections::BTreeSet, fmt, ops::RangeInclusive};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube_core::Resource;
+use rockbot_agent_config::FIXED_ROUTES;
 use rockbot_crds::{
     Agent, McpServer,
     access::{Access, AnonymousScope},
@@ -29,7 +30,6 @@ const ANTHROPIC: &str = "https://api.anthropic.com";
 const GEMINI: &str = "https://generativelanguage.googleapis.com";
 /// Longest name of a resource: names of its children add a prefix.
 const LONGEST_NAME: usize = 50;
-const RESERVED: [&str; 5] = ["health", "live", "metrics", "ready", "v1"];
 
 /// Everything that is wrong with a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,10 +64,10 @@ pub fn validate_agent(agent: &Agent) -> Result<ValidAgent, Invalid> {
     let mut problems = Problems::default();
     let spec = &agent.spec;
     let owner = owner(agent, &mut problems);
-    if RESERVED.contains(&owner.name.as_str()) {
+    if FIXED_ROUTES.contains(&owner.name.as_str()) {
         problems.add(
             "metadata.name",
-            format!("is a fixed route of the agent's server: {}", RESERVED.join(", ")),
+            format!("is a fixed route of the agent's server: {}", FIXED_ROUTES.join(", ")),
         );
     }
     let scripts = spec.tools.scripts.as_ref();

@@ -178,13 +178,16 @@ pub fn scripted_agent(name: &str, url: &str) -> String {
 
 /// An Agent as [`scripted_agent`] that answers only those who hold [`MODEL_KEY`], and may ask them.
 pub fn guarded_agent(name: &str, url: &str) -> String {
-    let access = "{ anonymousScope: none, apiKeys: [{ name: client, scope: all, secretKeyRef: { name: model-key, key: key } }] }";
     let handoffs = "[{ name: ask-customer, type: Human, description: Asks what only the customer knows. }]";
     format!(
-        "{}  access: {access}\n  handoffs: {handoffs}\n",
+        "{}  access: {MODEL_KEY_ONLY}\n  handoffs: {handoffs}\n",
         scripted_agent(name, url)
     )
 }
+
+/// Access of those who hold [`MODEL_KEY`], and of nobody else.
+const MODEL_KEY_ONLY: &str =
+    "{ anonymousScope: none, apiKeys: [{ name: client, scope: all, secretKeyRef: { name: model-key, key: key } }] }";
 
 /// The key in [`MODEL_KEY`].
 pub const KEY: &str = "sk-scripted";
@@ -194,6 +197,12 @@ pub fn custom_agent(name: &str, url: &str) -> String {
     let access = "{ apiKeys: [{ name: owner, scope: owner, secretKeyRef: { name: model-key, key: key } }] }";
     let agent = agent_on(name, url, "{}");
     format!("{agent}  image: docker.io/rockbot/custom-agent:dev\n  access: {access}\n")
+}
+
+/// An Agent on the scripted model at `url` in the image that has an agent for each team; answers the holders of [`KEY`] alone.
+pub fn team_agents(name: &str, url: &str) -> String {
+    let agent = agent_on(name, url, "{}");
+    format!("{agent}  image: docker.io/rockbot/team-agents:dev\n  access: {MODEL_KEY_ONLY}\n")
 }
 
 /// An Agent on the scripted model at `url` that has the tools of an McpServer.

@@ -5,7 +5,7 @@ use std::{io::Write, net::SocketAddr, path::Path, time::Duration};
 use anyhow::{Context, Result, ensure};
 use rockbot_e2e::{
     Settings,
-    chat::Agents,
+    chat::{Agents, user},
     eventually, fixtures,
     http_conformance::{self, Subject},
     model::Model,
@@ -13,7 +13,7 @@ use rockbot_e2e::{
     sdk,
     wait::Seen,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -113,6 +113,33 @@ async fn k5_an_edited_manifest_is_picked_up() -> Result<()> {
     std::fs::write(file.path(), "kind: Agent\nspec: [")?;
     tokio::time::sleep(2 * SECOND).await;
     ensure!(models(&agents).await? == ["after"], "a broken edit took the agent away");
+    Ok(())
+}
+
+#[tokio::test]
+async fn s7_an_agent_is_found_as_soon_as_its_manifest_is_there() -> Result<()> {
+    let settings = Settings::read()?;
+    let folder = tempfile::tempdir()?;
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(format!("{name}.yaml")), text);
+    write("first", &fixtures::demo_agent("first"))?;
+    let (_server, agents) = dev(&settings, folder.path()).await?;
+    for name in ["second", "third", "fourth"] {
+        write(name, &fixtures::demo_agent(name))?;
+        agents.ask(name, "hello").await?;
+    }
+    ensure!(models(&agents).await? == ["first", "fourth", "second", "third"]);
+
+    let status = async |name: &str| {
+        let (status, answer) = agents
+            .post(&format!("/{name}/chat/completions"), &user("hello"))
+            .await?;
+        anyhow::Ok((status.as_u16(), answer["error"]["code"].clone()))
+    };
+    ensure!(status("nobody").await? == (404, json!("agent_not_found")));
+    write("broken", "kind: Agent\nspec: [")?;
+    let cannot_say = status("nobody").await?;
+    ensure!(cannot_say == (503, json!("agent_lookup_failed")), "{cannot_say:?}");
+    agents.ask("second", "hello").await?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! S7: agents that nobody has listed are found by name, at each request.
+//! S7: agents that nobody has listed are found by name, at each request, by a resolver of any kind.
 
 use std::{
     collections::BTreeMap,
@@ -122,22 +122,6 @@ async fn s7_fixed_routes_win_over_agents() {
     let (_, answer) = site.ask_at("/v1/chat/completions", body).await;
     assert_eq!(answer["model"], "a");
     assert!(!teams.asked.lock().unwrap().iter().any(|name| FIXED.contains(&&**name)));
-}
-
-/// A client's follow-up refers to what the agent has kept of the turn before.
-#[tokio::test]
-async fn s7_s8_an_agent_that_is_found_again_is_the_same() {
-    let (site, _) = site().await;
-    let tools = json!([{ "type": "function", "function": { "name": "window" } }]);
-    let question = "CALL execute_python_script {\"script\":\"kept\"}\nCALL window {}";
-    let mut body = json!({ "tools": tools, "messages": [{ "role": "user", "content": question }] });
-    let (_, answer) = site.ask_at("/team-red/chat/completions", body.clone()).await;
-    let message = &answer["choices"][0]["message"];
-    let messages = body["messages"].as_array_mut().unwrap();
-    messages.push(message.clone());
-    messages.push(json!({ "role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "open" }));
-    let (_, answer) = site.ask_at("/team-red/chat/completions", body).await;
-    assert_eq!(answer["choices"][0]["message"]["content"], "kept\nopen", "{answer}");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod isolation;
 mod kept;
 mod mcp;
 mod metrics;
+mod on_demand;
 mod provider;
 mod responses;
 mod site;

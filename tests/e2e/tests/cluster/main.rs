@@ -5,6 +5,7 @@ mod agents;
 mod canary;
 mod custom;
 mod database;
+mod dynamic;
 mod handoffs;
 mod identity;
 mod lifecycle;
