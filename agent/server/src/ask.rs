@@ -3,6 +3,7 @@
 use std::{future::Future, sync::Arc};
 
 use axum::{
+    Extension,
     extract::{Request, State},
     http::{HeaderMap, StatusCode, request::Parts},
     response::{IntoResponse, Response},
@@ -11,14 +12,13 @@ use rockbot_agent::Agent;
 use rockbot_agent_config::AgentConfig;
 use rockbot_telemetry::{KeyValue, Span, semconv};
 use serde::de::DeserializeOwned;
-use tracing::Instrument;
 
 use crate::{
     Server, access,
-    error::ApiError,
+    error::{ApiError, Refused},
     metrics::INVOKE_AGENT,
     record::Record,
-    request::{self, Caller, Path, REQUEST_ID},
+    request::{self, Caller, Path},
 };
 
 /// The body of a request, in a protocol of its own.
@@ -41,57 +41,88 @@ pub(crate) struct Asked {
 pub(crate) async fn by_path<A: Ask>(
     State(server): State<Arc<Server>>,
     Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    respond::<A>(&server, Some(&name), request).await
+    respond::<A>(&server, Some(&name), caller, request).await
 }
 
 /// The field `model` names the agent.
-pub(crate) async fn by_model<A: Ask>(State(server): State<Arc<Server>>, request: Request) -> Response {
-    respond::<A>(&server, None, request).await
+pub(crate) async fn by_model<A: Ask>(
+    State(server): State<Arc<Server>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    respond::<A>(&server, None, caller, request).await
 }
 
-async fn respond<A: Ask>(server: &Server, path: Option<&str>, request: Request) -> Response {
-    let (Parts { headers, .. }, body) = request.into_parts();
-    let mut caller = Caller::of(&headers);
-    let request_id = caller.asked.request_id.parse();
-    let span = caller.span();
-    let accepted = async {
-        // Where the path says who is asked, nobody has a body read who may not ask.
-        let asked = match path {
-            Some(name) => Some(admit(named(server, name).await?, &headers)?),
-            None => None,
-        };
-        let (body, room) = server.room.read(body).await?;
-        let request: A = request::parse(&body)?;
-        drop(body);
-        let (agent, scope) = match asked {
-            Some(asked) => asked,
-            None => admit(modelled(server, request.model()).await?, &headers)?,
-        };
-        let trace = trace(&headers, &agent);
-        tracing::Span::current().record("trace_id", trace.trace_id());
-        caller.asked.scope = scope;
-        within_budget(&agent).await?;
-        let record = Record::open(&server.metrics, &agent, trace, room)?;
-        Ok((request, Asked { agent, caller, record }))
+async fn respond<A: Ask>(server: &Server, path: Option<&str>, caller: Caller, request: Request) -> Response {
+    let (request, asked) = match accept::<A>(server, path, caller, request).await {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            server.metrics.refused(error.status);
+            return error.into_response();
+        }
     };
-    let answer = async {
-        let (request, asked) = accepted
-            .await
-            .inspect_err(|error: &ApiError| server.metrics.refused(error.status))?;
-        asked.record.trace_context().run(request.answer(asked)).await
-    };
-    let mut response = answer
-        .instrument(span)
-        .await
-        .unwrap_or_else(IntoResponse::into_response);
-    response.headers_mut().extend(request_id.map(|id| (REQUEST_ID, id)));
+    let answer = asked.record.trace_context().run(request.answer(asked)).await;
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    // Its record tells of it.
+    response.extensions_mut().remove::<Refused>();
     response
 }
 
+/// Opens the record of a request to an agent that is there, by somebody who may ask it.
+async fn accept<A: Ask>(
+    server: &Server,
+    path: Option<&str>,
+    mut caller: Caller,
+    request: Request,
+) -> Result<(A, Asked), ApiError> {
+    let (Parts { headers, .. }, body) = request.into_parts();
+    // Nobody has a body read who may not ask.
+    let asked = match path {
+        Some(name) => Some(admit(named(server, name).await?, &headers)?),
+        None => {
+            may_ask_any(server, &headers)?;
+            None
+        }
+    };
+    let (body, room) = server.room.read(body).await?;
+    let request: A = request::parse(&body)?;
+    drop(body);
+    let (agent, scope) = match asked {
+        Some(asked) => asked,
+        None => admit(modelled(server, request.model()).await?, &headers)?,
+    };
+    let trace = trace(&headers, &agent);
+    tracing::Span::current().record("trace_id", trace.trace_id());
+    caller.asked.scope = scope;
+    within_budget(&agent).await?;
+    let record = Record::open(&server.metrics, &agent, trace, room)?;
+    Ok((request, Asked { agent, caller, record }))
+}
+
+/// Refuses whoever may ask none of the agents. Of one that has yet to be found nobody knows whom it takes.
+fn may_ask_any(server: &Server, headers: &HeaderMap) -> Result<(), ApiError> {
+    if server.resolver().is_some() {
+        return Ok(());
+    }
+    let agents = server.agents().list();
+    let mut refused = Ok(());
+    for agent in &agents {
+        match access::scope(&agent.config().access, headers) {
+            Ok(_) => return Ok(()),
+            Err(error) => refused = Err(error),
+        }
+    }
+    if let [only] = &agents[..] {
+        tracing::Span::current().record("agent", &only.config().name);
+    }
+    refused
+}
+
 /// Whoever may ask `agent` has a scope there.
-fn admit(agent: Arc<Agent>, headers: &HeaderMap) -> Result<(Arc<Agent>, String), ApiError> {
+pub(crate) fn admit(agent: Arc<Agent>, headers: &HeaderMap) -> Result<(Arc<Agent>, String), ApiError> {
     let AgentConfig { name, access, .. } = agent.config();
     tracing::Span::current().record("agent", name);
     let scope = access::scope(access, headers)?;

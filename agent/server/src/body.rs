@@ -1,28 +1,40 @@
 //! Reads the bodies of requests, as many of them at the same time as the process has memory for.
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, HttpBody},
     http::StatusCode,
 };
 use futures::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
-use crate::error::ApiError;
+use crate::{error::ApiError, limits};
 
 /// Largest request body: a long conversation with some images.
 const MAX_BODY: usize = 16 << 20;
+/// How long a body may take to come, however it comes: the largest one over 2 Mbit/s. What has come of it takes room.
+const DEADLINE: Duration = Duration::from_secs(60);
 /// Room where nothing limits the memory of the process.
 const AMPLE: usize = 256 << 20;
 /// A request is held as it came, as it was understood and as the model is asked, and leaves room for all else.
 const SHARE: usize = 4;
+/// What one value of a body takes in memory, beside its text, each time that the request is held: 50 to 266 bytes by
+/// measurement. Most for lists and objects that hold one value each.
+const VALUE: usize = 272;
 /// What the kernel grants a container.
 const MEMORY_LIMIT: &str = "/sys/fs/cgroup/memory.max";
 
-/// Room for the requests that are read and answered at the same time, in bytes of their bodies.
+/// Room for the requests that are read and answered at the same time: for the bytes of their bodies, and for the values
+/// that those become. A list of lists is a hundred times as large in memory as it is written.
 #[derive(Debug)]
-pub(crate) struct Room(Arc<Semaphore>);
+pub(crate) struct Room {
+    free: Arc<Semaphore>,
+    all: usize,
+}
 
 /// The room that one request takes, until it is dropped.
 #[derive(Debug)]
@@ -37,14 +49,28 @@ impl Room {
     }
 
     pub(crate) fn of(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes)))
+        Self {
+            free: Arc::new(Semaphore::new(bytes)),
+            all: bytes,
+        }
     }
 
-    /// Reads `body`. What has come of it takes room, and what a client promises does not.
+    /// Reads `body`, and takes room for it and for what will be made of it.
     ///
     /// # Errors
-    /// When it is too large, or breaks off, or there is no room for it.
+    /// When it is too large, or late, or breaks off, or there is no room for it.
     pub(crate) async fn read(&self, body: Body) -> Result<(Vec<u8>, Taken), ApiError> {
+        let (read, mut taken) = timeout(DEADLINE, self.receive(body)).await.map_err(|_| late())??;
+        let values = limits::count_values(&read)? * VALUE;
+        if read.len() + values > self.all {
+            return Err(too_much());
+        }
+        taken.merge(self.take(values)?);
+        Ok((read, Taken(taken)))
+    }
+
+    /// What has come of `body` takes room, and what a client promises does not.
+    async fn receive(&self, body: Body) -> Result<(Vec<u8>, OwnedSemaphorePermit), ApiError> {
         let promised = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if promised > MAX_BODY {
             return Err(too_large());
@@ -60,12 +86,12 @@ impl Room {
             taken.merge(self.take(piece.len())?);
             read.extend_from_slice(&piece);
         }
-        Ok((read, Taken(taken)))
+        Ok((read, taken))
     }
 
     fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         let bytes = u32::try_from(bytes).map_err(|_| too_large())?;
-        Arc::clone(&self.0).try_acquire_many_owned(bytes).map_err(|_| full())
+        Arc::clone(&self.free).try_acquire_many_owned(bytes).map_err(|_| full())
     }
 }
 
@@ -75,6 +101,22 @@ fn too_large() -> ApiError {
         MAX_BODY >> 20
     );
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+}
+
+fn too_much() -> ApiError {
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        format!(
+            "the request body takes more memory, {VALUE} bytes for each of its values included, than this agent has for \
+             all requests together (a quarter of resources.limits.memory)"
+        ),
+    )
+}
+
+fn late() -> ApiError {
+    let message = format!("the request body did not come within {} s", DEADLINE.as_secs());
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
 }
 
 fn broken_off() -> ApiError {
@@ -95,15 +137,45 @@ fn full() -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use std::{convert::Infallible, io};
+
     use axum::{
         body::to_bytes,
         http::{Request, header::RETRY_AFTER},
     };
+    use futures::stream;
+    use rstest::rstest;
     use serde_json::{Value, json};
+    use tokio::time::{Instant, sleep};
     use tower::ServiceExt;
 
     use super::*;
     use crate::{Server, router};
+
+    /// A server with the agent `a` and room for so many bytes.
+    fn server(room: usize) -> Arc<Server> {
+        let mut server = Server::new(None);
+        Arc::get_mut(&mut server).unwrap().room = Room::of(room);
+        let demo = json!({ "name": "a", "model": { "provider": "Demo" } });
+        server.set_agents(vec![serde_json::from_value(demo).unwrap()]).unwrap();
+        server
+    }
+
+    async fn ask(server: &Arc<Server>, body: impl Into<Body>) -> axum::response::Response {
+        let request = Request::post("/a/chat/completions").body(body.into()).unwrap();
+        router(Arc::clone(server)).oneshot(request).await.unwrap()
+    }
+
+    async fn error(response: axum::response::Response) -> Value {
+        let body = to_bytes(response.into_body(), 1000).await.unwrap();
+        serde_json::from_slice::<Value>(&body).unwrap()["error"].take()
+    }
+
+    /// As many lists of one number, the values that are largest for what is written, in a field that nobody reads.
+    fn lists(count: usize) -> String {
+        let lists = vec!["[0]"; count].join(",");
+        format!(r#"{{"stream":true,"messages":[{{"role":"user","content":"hi"}}],"x":[{lists}]}}"#)
+    }
 
     #[tokio::test]
     async fn bodies_are_bounded_one_by_one_and_all_together() {
@@ -119,34 +191,54 @@ mod tests {
         drop(largest);
         room.read(Body::from("123456")).await.unwrap();
 
-        let pieces = futures::stream::iter((0..17).map(|_| Ok::<_, std::io::Error>(vec![0; 1 << 20])));
+        let pieces = stream::iter((0..17).map(|_| Ok::<_, Infallible>(vec![0; 1 << 20])));
         for larger in [Body::from(vec![0; MAX_BODY + 1]), Body::from_stream(pieces)] {
             assert_eq!(room.read(larger).await.map_err(code).unwrap_err(), "body_too_large");
         }
-        assert_eq!(room.0.available_permits(), MAX_BODY + 5, "all of it is given back");
+        assert_eq!(room.free.available_permits(), MAX_BODY + 5, "all of it is given back");
     }
 
+    #[rstest]
+    #[case::by_its_text(json!({ "stream": true, "messages": [{ "role": "user", "content": "x".repeat(600_000) }] }).to_string())]
+    #[case::by_its_values(lists(1_000))]
     #[tokio::test]
-    async fn a_request_takes_its_room_until_it_is_answered() {
-        let mut server = Server::new(None);
-        let body = json!({ "stream": true, "messages": [{ "role": "user", "content": "x".repeat(600) }] });
-        Arc::get_mut(&mut server).unwrap().room = Room::of(1000);
-        let demo = json!({ "name": "a", "model": { "provider": "Demo" } });
-        server.set_agents(vec![serde_json::from_value(demo).unwrap()]).unwrap();
-        let ask = async || {
-            let request = Request::post("/a/chat/completions").body(Body::from(body.to_string()));
-            router(Arc::clone(&server)).oneshot(request.unwrap()).await.unwrap()
-        };
-        let first = ask().await;
+    async fn a_request_takes_its_room_until_it_is_answered(#[case] body: String) {
+        let server = server(1_000_000);
+        let first = ask(&server, body.clone()).await;
         assert_eq!(first.status(), StatusCode::OK);
-        let second = ask().await;
+        let second = ask(&server, body.clone()).await;
         assert_eq!(
             (second.status(), &second.headers()[RETRY_AFTER]),
             (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap())
         );
-        let error: Value = serde_json::from_slice(&to_bytes(second.into_body(), 1000).await.unwrap()).unwrap();
-        assert_eq!(error["error"]["code"], "server_busy");
+        assert_eq!(error(second).await["code"], "server_busy");
+        assert_eq!(ask(&server, lists(1)).await.status(), StatusCode::OK, "an ordinary one");
         to_bytes(first.into_body(), 1 << 20).await.unwrap();
-        assert_eq!(ask().await.status(), StatusCode::OK);
+        assert_eq!(ask(&server, body).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn what_would_never_have_room_is_too_large() {
+        let server = server(1_000_000);
+        let refused = ask(&server, lists(5_000)).await;
+        assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(error(refused).await["code"], "body_too_large");
+        assert_eq!(server.room.free.available_permits(), 1_000_000);
+        assert_eq!(ask(&server, lists(1)).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_drips_is_let_go() {
+        let server = server(1_000_000);
+        let drops = stream::unfold((), |()| async {
+            sleep(Duration::from_secs(29)).await;
+            Some((Ok::<_, io::Error>("x"), ()))
+        });
+        let begin = Instant::now();
+        let refused = ask(&server, Body::from_stream(drops)).await;
+        assert_eq!(refused.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(error(refused).await["code"], "body_timeout");
+        assert!(begin.elapsed() < DEADLINE + Duration::from_secs(1));
+        assert_eq!(server.room.free.available_permits(), 1_000_000);
     }
 }

@@ -12,9 +12,9 @@ use crate::error::ApiError;
 /// Headers of a request, and bytes of all their names and values.
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 32 << 10;
-/// Bodies up to this size are read whatever is in them.
-const MODEST: usize = 1 << 20;
-/// Values in a larger body. Each takes many times the memory of the two bytes in which it can be written.
+/// Headers that are read, so that a request with too many is told how many it may have.
+pub(crate) const READ_HEADERS: usize = 4 * MAX_HEADERS;
+/// Values in a body: more than any conversation has, and few enough that no other request waits long while one is read.
 const MAX_VALUES: usize = 200_000;
 
 /// Refuses requests with too many headers, or too large ones.
@@ -45,13 +45,14 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
     ))
 }
 
-/// Refuses a large body that would become a far larger tree of values.
+/// How many values `body` has, about.
 ///
 /// # Errors
-/// When it has more values than are accepted.
-pub(crate) fn check_values(body: &[u8]) -> Result<(), ApiError> {
-    if body.len() <= MODEST || values(body) <= MAX_VALUES {
-        return Ok(());
+/// When they are more than are accepted.
+pub(crate) fn count_values(body: &[u8]) -> Result<usize, ApiError> {
+    let values = values(body);
+    if values <= MAX_VALUES {
+        return Ok(values);
     }
     let message = format!("the request body has more than {MAX_VALUES} values, the most that is accepted");
     Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message))
@@ -97,8 +98,8 @@ mod tests {
             r#"{{"messages":[{{"role":"user","content":"{}"}}]}}"#,
             "a, ".repeat(1 << 20)
         );
-        check_values(text.as_bytes()).unwrap();
-        let many = format!(r#"{{"x":[{}0]}}"#, "0,".repeat(1 << 20));
-        assert_eq!(check_values(many.as_bytes()).unwrap_err().code, "body_too_large");
+        assert_eq!(count_values(text.as_bytes()), Ok(4));
+        let many = format!(r#"{{"x":[{}0]}}"#, "0,".repeat(MAX_VALUES));
+        assert_eq!(count_values(many.as_bytes()).unwrap_err().code, "body_too_large");
     }
 }

@@ -1,18 +1,20 @@
 //! What a request says: its body, with errors that name the field, and its headers.
 
 use axum::{
-    extract::{FromRequestParts, rejection::PathRejection},
+    extract::{FromRequestParts, Request, rejection::PathRejection},
     http::{HeaderMap, HeaderName, StatusCode},
+    middleware::Next,
+    response::Response,
 };
 use rockbot_agent::{RequestContext, peers::HANDOFFS};
 use serde::de::DeserializeOwned;
-use tracing::{Span, field::Empty, info_span};
+use tracing::{Instrument, Span, field::Empty, info, info_span};
 use uuid::Uuid;
 
-use crate::{error::ApiError, limits};
+use crate::error::{ApiError, Refused};
 
 /// Identity of a request: taken from the client, or made, and always returned.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Asks for chunks that tell of tools while an answer is streamed.
 const TOOL_EVENTS: HeaderName = HeaderName::from_static("x-rockbot-tool-events");
 /// Longest value of a header that reaches the log.
@@ -34,7 +36,6 @@ impl From<PathRejection> for ApiError {
 
 /// Reads a body.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    limits::check_values(body)?;
     let mut json = serde_json::Deserializer::from_slice(body);
     let request = serde_path_to_error::deserialize(&mut json).map_err(invalid)?;
     json.end().map_err(|error| no_json(&error))?;
@@ -65,6 +66,24 @@ fn no_json(error: &serde_json::Error) -> ApiError {
         "invalid_json",
         format!("the request body is no JSON: {error}"),
     )
+}
+
+/// Gives a request its identity: to whoever answers it, in the log, and in the answer, whatever that is.
+pub(crate) async fn identify(mut request: Request, next: Next) -> Response {
+    let caller = Caller::of(request.headers());
+    let id = caller.asked.request_id.parse();
+    let span = caller.span();
+    request.extensions_mut().insert(caller);
+    let answered = async {
+        let mut response = next.run(request).await;
+        if let Some(Refused(code)) = response.extensions_mut().remove() {
+            info!(status = response.status().as_u16(), code, "request refused");
+        }
+        response
+    };
+    let mut response = answered.instrument(span).await;
+    response.headers_mut().extend(id.map(|id| (REQUEST_ID, id)));
+    response
 }
 
 /// Who asks, by the headers. They are for the log and for skills and grant nothing: anyone can send them.

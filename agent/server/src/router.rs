@@ -1,6 +1,6 @@
 //! Every route of the server. Fixed routes win over an agent of the same name.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, sync::Arc};
 
 use axum::{
     Router,
@@ -10,17 +10,14 @@ use axum::{
     routing::{get, post},
 };
 use rockbot_llm::chat::ChatRequest;
-use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     Server, ask,
     error::ApiError,
-    info, limits,
+    info, limits, request,
     responses::{self, ResponsesRequest},
 };
-
-/// Longest silence of a client in the middle of its request.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// All routes of an agent server.
 pub fn router(server: Arc<Server>) -> Router {
@@ -52,9 +49,9 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/{agent}/responses/{id}/input_items", get(responses::input_items_at))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(middleware::from_fn(limits::headers))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(request::identify))
         .with_state(server)
 }
 

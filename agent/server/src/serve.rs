@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{Server, router};
+use crate::{Server, limits, router};
 
 /// Longer than clients keep a connection that they do not use, so that none sends a request into one that ends.
 const PATIENCE: Patience = Patience {
@@ -91,6 +91,7 @@ async fn connection(stream: TcpStream, routes: Router, patience: Patience, close
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience.head)
+        .max_headers(limits::READ_HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
     let mut connection = pin!(connection);
     // That a client has gone away is in the records of its requests.

@@ -134,21 +134,20 @@ async fn s11_a_request_too_large_is_told_what_is_too_much() {
         );
         is_error(&answer, "invalid_value");
     }
-    let many = format!(r#"{{"messages":[],"x":[{}0]}}"#, "0,".repeat(1 << 20));
-    let request = site.post("/a/chat/completions", &Value::Null).body(many);
-    let response = request.send().await.unwrap();
-    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
-    is_error(&response.json().await.unwrap(), "body_too_large");
-    for (name, value) in [
-        ("x-long".to_owned(), "x".repeat(40 << 10)),
-        ("x-many".to_owned(), String::new()),
-    ] {
-        let mut request = site.post("/a/chat/completions", &user("x")).header(&name, value);
-        for n in 0..if name == "x-many" { 80 } else { 0 } {
-            request = request.header(format!("x-{n}"), "y");
+    for values in ["0,", "[0],"] {
+        let many = format!(r#"{{"messages":[],"x":[{}0]}}"#, values.repeat(200_000));
+        let request = site.post("/a/chat/completions", &Value::Null).body(many);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        is_error(&response.json().await.unwrap(), "body_too_large");
+    }
+    for (count, length) in [(1, 40 << 10), (80, 1), (150, 1)] {
+        let mut request = site.post("/a/chat/completions", &user("x"));
+        for n in 0..count {
+            request = request.header(format!("x-{n}"), "y".repeat(length));
         }
         let response = request.send().await.unwrap();
-        assert_eq!(response.status().as_u16(), 431, "{name}");
+        assert_eq!(response.status().as_u16(), 431, "{count}");
         is_error(&response.json().await.unwrap(), "headers_too_large");
     }
 }
@@ -357,16 +356,45 @@ async fn d6_who_may_not_ask_has_no_body_read() {
     let mut config = agent("a", &site.model.base_url("echo"));
     let keys = json!([{ "name": "k", "scope": "owner", "file": crate::site::key_file() }]);
     config["access"] = json!({ "anonymous": false, "apiKeys": keys });
-    site.set(vec![config]);
-    let never = reqwest::Body::wrap_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
-    let refused = site
-        .post("/a/chat/completions", &json!({}))
-        .body(never)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-    is_error(&refused.json().await.unwrap(), "invalid_api_key");
+    site.set(vec![config.clone()]);
+    let never = || reqwest::Body::wrap_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    for path in ["/a/chat/completions", "/v1/chat/completions", "/v1/responses"] {
+        let refused = site.post(path, &json!({})).body(never()).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(refused.headers()["www-authenticate"], "Bearer");
+        is_error(&refused.json().await.unwrap(), "invalid_api_key");
+    }
+    let open = agent("b", &site.model.base_url("echo"));
+    site.set(vec![config, open]);
+    let (status, answer) = site.ask_at("/v1/chat/completions", user("x")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "there is one that anybody may ask");
+    is_error(&answer, "model_missing");
+}
+
+#[tokio::test]
+async fn s9_every_answer_says_which_request_it_is_for() {
+    let site = Site::scripted([]).await;
+    for (path, status) in [
+        ("/", 200),
+        ("/live", 200),
+        ("/v1/models", 200),
+        ("/a/b/c", 404),
+        ("/v1/responses/resp_1", 404),
+        ("/a/chat/completions", 405),
+        ("/%ff", 400),
+    ] {
+        let response = site.get(path).header("x-request-id", "mine").send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        assert_eq!(response.headers()["x-request-id"], "mine", "{path}");
+        let response = site
+            .get(path)
+            .header("x-long", "x".repeat(40 << 10))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status().as_u16(), 431);
+        assert!(response.headers()["x-request-id"].len() > 30, "{path}");
+    }
 }
 
 fn sleep_call() -> Step {

@@ -21,6 +21,7 @@ use crate::scripts::Scripts;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// What must never leave the process but to whom it is meant for.
 pub(crate) const KEY: &str = "sk-m0del-k3y";
+pub(crate) const ACCESS: &str = "sk-4ccess";
 pub(crate) const TOKEN: &str = "t0ken-0f-the-agent";
 /// What the user says, and what the model makes of it.
 pub(crate) const QUESTION: &str = "What is six times seven, my secret?";
@@ -65,6 +66,7 @@ impl Agent {
             "description": "Sells furniture.",
             "model": { "provider": "OpenAI", "name": "gpt-test", "baseUrl": url, "apiKeyFile": file("key", KEY) },
             "tools": { "scripts": { "timeoutSeconds": 30 } },
+            "access": { "apiKeys": [{ "name": "k", "scope": "owner", "file": file("access", ACCESS) }] },
         });
         let mut process = command()
             .args(["--listen", "127.0.0.1:0", "--config"])
@@ -103,6 +105,12 @@ impl Agent {
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         http.post(format!("http://{}/shop/chat/completions", self.address))
             .json(&body)
+    }
+
+    /// A request for anything else.
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        http.get(format!("http://{}{path}", self.address))
     }
 
     /// Sends it and reads the answer to its end.

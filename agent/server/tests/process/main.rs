@@ -1,4 +1,4 @@
-//! The real binary: what it tells a receiver of OTLP, what it passes on, what it never does, and how it stops.
+//! The real binary: what it tells a receiver of OTLP, what it passes on, what it never does, what it says of requests that it refuses, and how it stops.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -7,6 +7,7 @@ mod broken;
 mod drain;
 mod off;
 mod on;
+mod refused;
 mod scripts;
 
 /// A caller's `traceparent`: its trace, and its span.
