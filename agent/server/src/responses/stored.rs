@@ -145,27 +145,38 @@ struct Found {
     stored: Stored,
 }
 
-/// Looks for a response in the agent of a path, or in all agents that the caller may ask.
+/// Looks for a response in the agent of a path, or in all agents that are listed.
 async fn look(server: &Server, agent: Option<&str>, id: &str, headers: &HeaderMap) -> Result<Found, ApiError> {
-    let agents: Vec<Arc<Agent>> = match agent {
-        Some(name) => vec![ask::named(server, name).await?],
-        None => server.list().await,
+    let Some(name) = agent else {
+        return look_everywhere(server, id, headers).await;
     };
+    let (agent, scope) = ask::admit(ask::named(server, name).await?, headers)?;
+    look_at(&agent, &scope, id).await
+}
+
+/// Whoever may not ask one agent may have asked another, and a store that cannot be used hides nothing that others have.
+async fn look_everywhere(server: &Server, id: &str, headers: &HeaderMap) -> Result<Found, ApiError> {
+    let agents = server.list().await;
     let mut error = not_found(id);
     for agent in &agents {
-        let scope = match access::scope(&agent.config().access, headers) {
-            Ok(scope) => scope,
-            Err(refused) => {
-                error = refused;
-                continue;
-            }
+        let found = match access::scope(&agent.config().access, headers) {
+            Ok(scope) => look_at(agent, &scope, id).await,
+            Err(refused) => Err(refused),
         };
-        let space = responses(agent);
-        if let Some(stored) = find(&space, id, &scope).await? {
-            return Ok(Found { space, stored });
+        match found {
+            Ok(found) => return Ok(found),
+            Err(other) if agents.len() == 1 || other.status.is_server_error() => error = other,
+            Err(_) => {}
         }
     }
-    Err(if agents.len() == 1 { error } else { not_found(id) })
+    Err(error)
+}
+
+/// Looks for a response of `agent` that was made under `scope`.
+async fn look_at(agent: &Agent, scope: &str, id: &str) -> Result<Found, ApiError> {
+    let space = responses(agent);
+    let stored = find(&space, id, scope).await?.ok_or_else(|| not_found(id))?;
+    Ok(Found { space, stored })
 }
 
 /// Query of `GET /v1/responses/{id}`.

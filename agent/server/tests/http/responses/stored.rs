@@ -151,3 +151,21 @@ async fn a_storage_that_cannot_be_used_costs_no_answer() {
     let (_, health) = site.get_json("/health/detailed").await;
     assert_eq!(health["agents"]["a"]["problems"], json!(["its storage cannot be used"]));
 }
+
+#[tokio::test]
+async fn a_storage_that_cannot_be_used_hides_no_response_of_another_agent() {
+    let site = Site::start().await;
+    let mut broken = agent("a", &site.model.base_url("echo"));
+    broken["storage"] = json!({ "type": "Volume", "directory": "/proc/nowhere" });
+    site.set(vec![broken, agent("b", &site.model.base_url("echo"))]);
+    let (_, kept) = site.ask_at("/b/responses", json!({ "input": "hello" })).await;
+    let path = format!("/v1/responses/{}", kept["id"].as_str().unwrap());
+    assert_eq!(site.get_json(&path).await, (StatusCode::OK, kept));
+    assert_eq!(site.delete_json(&path).await.0, StatusCode::OK);
+    let (status, error) = site.get_json(&path).await;
+    assert_eq!(
+        (status, &error["error"]["code"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("storage_unavailable")),
+        "nobody knows what the broken one has"
+    );
+}
