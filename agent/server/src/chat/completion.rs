@@ -8,7 +8,7 @@ use axum::{
 };
 use futures::{Stream, StreamExt};
 use rockbot_agent::{TurnError, TurnEvent, turn::Delta};
-use rockbot_llm::{ToolCallDelta, chat::ToolCall};
+use rockbot_llm::{REASONING_DETAILS, ToolCallDelta, chat::ToolCall};
 use serde_json::{Map, Value};
 
 use super::wire::{Completion, CompletionChoice, CompletionMessage, Head};
@@ -120,14 +120,76 @@ fn fold_call(calls: &mut Vec<ToolCall>, delta: ToolCallDelta) {
     }
 }
 
-/// As OpenAI's SDKs do it: texts and lists grow, null says nothing, the latest of anything else counts.
+/// As OpenAI's SDK for Python does it: texts grow, objects and the entries of lists with the same `index` are put together
+/// field by field, other entries are appended, and null says nothing. Of anything else the latest counts, also of numbers:
+/// a time that is said twice is no later one.
 fn fold_fields(sum: &mut Map<String, Value>, fields: Map<String, Value>) {
     for (name, value) in fields {
-        match (sum.get_mut(&name), value) {
-            (Some(Value::String(sum)), Value::String(more)) => sum.push_str(&more),
-            (Some(Value::Array(sum)), Value::Array(more)) => sum.extend(more),
-            (Some(_), Value::Null) => {}
-            (_, value) => drop(sum.insert(name, value)),
+        match (&*name, sum.get_mut(&name), value) {
+            (_, Some(_), Value::Null) => {}
+            ("index" | "type", _, value) => drop(sum.insert(name, value)),
+            (_, Some(Value::String(sum)), Value::String(more)) => sum.push_str(&more),
+            (_, Some(Value::Object(sum)), Value::Object(more)) => fold_fields(sum, more),
+            // Each of them is whole, and goes back as it came.
+            (REASONING_DETAILS, Some(Value::Array(sum)), Value::Array(more)) => sum.extend(more),
+            (REASONING_DETAILS, _, value) => drop(sum.insert(name, value)),
+            (_, Some(Value::Array(sum)), Value::Array(more)) => fold_entries(sum, more),
+            (_, _, Value::Array(entries)) => {
+                let mut list = Vec::new();
+                fold_entries(&mut list, entries);
+                sum.insert(name, list.into());
+            }
+            (_, _, value) => drop(sum.insert(name, value)),
         }
+    }
+}
+
+/// The first delta of a list may already have several fragments of one entry.
+fn fold_entries(sum: &mut Vec<Value>, entries: Vec<Value>) {
+    for entry in entries {
+        let index = entry.get("index").filter(|index| index.is_u64());
+        let known = index.and_then(|index| sum.iter_mut().find(|known| known.get("index") == Some(index)));
+        match (known, entry) {
+            (Some(Value::Object(known)), Value::Object(more)) => fold_fields(known, more),
+            (_, entry) => sum.push(entry),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_that_nobody_knows_are_put_together() {
+        let mut sum = Map::new();
+        for delta in [
+            json!({ "function_call": { "name": "f", "arguments": "" }, "audio": { "id": "a", "expires_at": 5 } }),
+            json!({ "function_call": { "arguments": "{" }, "audio": { "data": "aG", "expires_at": 5 }, "refusal": "N" }),
+            json!({ "function_call": { "name": null, "arguments": "}" }, "audio": { "data": "k=" }, "refusal": "o" }),
+            json!({ "parts": [{ "index": 0, "type": "t", "text": "a" }, { "index": 1, "text": "x" }], "plain": [1] }),
+            json!({ "parts": [{ "index": 0, "type": "t", "text": "b" }, { "text": "none" }], "plain": [1, "z"] }),
+            json!({ "reasoning_details": [{ "index": 0, "data": "s" }, { "index": 0, "data": "s" }] }),
+            json!({ "reasoning_details": [{ "index": 0, "data": "s" }] }),
+            json!({ "many": [{ "index": 0, "text": "a" }, { "index": 0, "text": "b" }] }),
+        ] {
+            let Value::Object(fields) = delta else {
+                panic!("{delta}")
+            };
+            fold_fields(&mut sum, fields);
+        }
+        let detail = json!({ "index": 0, "data": "s" });
+        let expected = json!({
+            "function_call": { "name": "f", "arguments": "{}" },
+            "audio": { "id": "a", "expires_at": 5, "data": "aGk=" },
+            "refusal": "No",
+            "parts": [{ "index": 0, "type": "t", "text": "ab" }, { "index": 1, "text": "x" }, { "text": "none" }],
+            "plain": [1, 1, "z"],
+            "reasoning_details": [detail, detail, detail],
+            "many": [{ "index": 0, "text": "ab" }],
+        });
+        assert_eq!(Value::Object(sum), expected);
     }
 }
