@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::{
     events::Events,
+    item::ItemStatus,
     object::{Echo, Object, Status},
-    output::{ItemStatus, Output},
+    output::Output,
     stored::Conversation,
 };
 use crate::{error::ApiError, record::Record};
@@ -45,7 +46,10 @@ impl Answer {
         match event {
             TurnEvent::Delta(delta) => self.output.add(delta, events),
             TurnEvent::Usage(usage) => self.record.add(&usage),
-            TurnEvent::ToolCall(_) => self.tools_ran = true,
+            TurnEvent::ToolCall(_) => {
+                self.tools_ran = true;
+                self.output.interrupt(events);
+            }
             TurnEvent::Finished(reason) => return Some(self.finish(&reason, events).await),
             TurnEvent::Started | TurnEvent::ToolResult(_) => {}
         }

@@ -81,6 +81,7 @@ fn identified(mut item: Value) -> Value {
             Some("function_call") => "fc",
             Some("function_call_output") => "fco",
             Some("reasoning") => "rs",
+            Some("image_generation_call") => "ig",
             _ => "msg",
         };
         if fields.get("id").is_none_or(Value::is_null) {
@@ -149,10 +150,12 @@ impl Messages {
                 self.reasoning(read(item, path)?);
                 Ok(())
             }
+            // Providers take no images in what a model has said.
+            Some("image_generation_call") => Ok(()),
             other => Err(invalid(
                 format!("{path}.type"),
                 &format!(
-                    "is {}; allowed are message, function_call, function_call_output and reasoning",
+                    "is {}; allowed are message, function_call, function_call_output, reasoning and image_generation_call",
                     other.map_or_else(|| item["type"].to_string(), |other| format!("{other:?}"))
                 ),
             )),
@@ -161,16 +164,7 @@ impl Messages {
 
     fn message(&mut self, role: String, content: Content, path: &str) -> Result<(), ApiError> {
         match &*role {
-            "assistant" => {
-                if self
-                    .open
-                    .as_ref()
-                    .is_some_and(|open| open.content.is_some() || open.tool_calls.is_some())
-                {
-                    self.close();
-                }
-                self.open().content = Some(content);
-            }
+            "assistant" => self.said(content),
             "user" | "system" | "developer" => {
                 self.close();
                 self.complete.push(Message {
@@ -186,15 +180,41 @@ impl Messages {
         Ok(())
     }
 
-    /// What a model thought belongs to what it says next; signatures alone belong to what it has just said or called.
+    /// What a model says is a message of its own, unless it has made calls: their results must come right behind them,
+    /// so what it says before those is in the same message.
+    fn said(&mut self, content: Content) {
+        if !self.calls_wait() && self.open().content.is_some() {
+            self.close();
+        }
+        let open = self.open();
+        open.content = Some(match open.content.take() {
+            Some(before) => joined(before, content),
+            None => content,
+        });
+    }
+
+    /// Whether the model has made calls whose results have not come.
+    fn calls_wait(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.tool_calls.is_some())
+    }
+
+    /// What a model thought belongs to what it says next, or to the calls that it has made; signatures alone belong to
+    /// what it has just said or called.
     fn reasoning(&mut self, item: ReasoningItem) {
         let texts = item.summary.iter().chain(item.content.iter().flatten());
         let texts: Vec<_> = texts.filter_map(|part| part["text"].as_str()).collect();
         if !texts.is_empty() {
-            self.close();
-            self.open()
+            if !self.calls_wait() {
+                self.close();
+            }
+            let thoughts = self
+                .open()
                 .extra
-                .insert("reasoning_content".to_owned(), texts.join("\n\n").into());
+                .entry("reasoning_content")
+                .or_insert_with(|| "".into());
+            if let Value::String(thoughts) = thoughts {
+                thoughts.push_str(&texts.join("\n\n"));
+            }
         }
         // What is not ours is another provider's, and nobody here could read it.
         let details = item
@@ -227,6 +247,18 @@ impl Messages {
     fn finish(mut self) -> Vec<Message> {
         self.close();
         self.complete
+    }
+}
+
+/// Both contents as one.
+fn joined(before: Content, after: Content) -> Content {
+    let parts = |content| match content {
+        Content::Text(text) => vec![json!({ "type": "text", "text": text })],
+        Content::Parts(parts) => parts,
+    };
+    match (before, after) {
+        (Content::Text(before), Content::Text(after)) => Content::Text(before + &after),
+        (before, after) => Content::Parts([parts(before), parts(after)].concat()),
     }
 }
 

@@ -1,8 +1,10 @@
 //! OpenAI's Responses API over the same turns as chat completions: translated here, decided nowhere.
 
 mod answer;
+mod citations;
 mod events;
 mod input;
+mod item;
 mod object;
 mod output;
 mod request;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::output::Item;
+use super::item::Item;
 use crate::error::ApiError;
 
 /// What a response repeats of its request.

@@ -11,70 +11,12 @@ use rockbot_llm::{
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{events::Events, object::new_id};
-
-/// One item of the output.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Item {
-    Reasoning {
-        id: String,
-        /// Providers tell what a model thinks, and no summaries of it.
-        summary: [(); 0],
-        content: Vec<Part>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        encrypted_content: Option<String>,
-        status: ItemStatus,
-    },
-    Message {
-        id: String,
-        role: &'static str,
-        content: Vec<Part>,
-        status: ItemStatus,
-    },
-    FunctionCall {
-        id: String,
-        call_id: String,
-        name: String,
-        arguments: String,
-        status: ItemStatus,
-        #[serde(flatten)]
-        extra: Map<String, Value>,
-    },
-}
-
-/// A part of an item's content.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Part {
-    ReasoningText {
-        text: String,
-    },
-    OutputText {
-        text: String,
-        annotations: [(); 0],
-        logprobs: [(); 0],
-    },
-    Refusal {
-        refusal: String,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum ItemStatus {
-    InProgress,
-    Completed,
-    Incomplete,
-}
-
-/// Kinds of text that grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Reasoning,
-    Text,
-    Refusal,
-}
+use super::{
+    citations::Citations,
+    events::Events,
+    item::{Item, ItemStatus, Kind, Part},
+    object::new_id,
+};
 
 /// The output so far.
 #[derive(Default)]
@@ -82,6 +24,7 @@ pub(super) struct Output {
     items: Vec<Item>,
     /// The text that grows at the end of the items, if any does.
     open: Option<(Kind, usize)>,
+    citations: Citations,
     /// The items of calls, in the order of the calls.
     calls: Vec<usize>,
     /// What providers want back of their reasoning.
@@ -111,6 +54,12 @@ impl Output {
             Delta::Extra(fields) => self.extra(&fields, events),
             Delta::Logprobs(_) | Delta::Origin(_) => {}
         }
+    }
+
+    /// Tools of the agent run before the model goes on.
+    pub(super) fn interrupt(&mut self, events: &mut Events) {
+        self.cite(events);
+        self.citations.interrupt();
     }
 
     /// Ends what is still open.
@@ -156,6 +105,7 @@ impl Output {
                     extra: extra.clone(),
                     ..ToolCall::function(call_id, name, arguments)
                 }),
+                Item::ImageGenerationCall { .. } => {}
             }
         }
         let mut extra = Map::new();
@@ -211,12 +161,16 @@ impl Output {
                 status,
             },
         };
+        if kind == Kind::Text {
+            self.citations.begin();
+        }
         let index = self.push(item, events);
         self.open = Some((kind, index));
         index
     }
 
     fn close(&mut self, ended: ItemStatus, events: &mut Events) {
+        self.cite(events);
         let Some((kind, index)) = self.open.take() else {
             return;
         };
@@ -236,6 +190,26 @@ impl Output {
             "response.output_item.done",
             || json!({ "output_index": index, "item": item }),
         );
+    }
+
+    /// Gives the text that grows the citations that it has.
+    fn cite(&mut self, events: &mut Events) {
+        let Some((Kind::Text, index)) = self.open else { return };
+        let Some((id, content)) = self.items[index].growing() else {
+            return;
+        };
+        let Some(Part::OutputText { annotations, .. }) = content.first_mut() else {
+            return;
+        };
+        for citation in self.citations.take() {
+            let number = annotations.len();
+            events.add("response.output_text.annotation.added", || {
+                let mut fields = at(id, index, "annotation", &citation);
+                fields["annotation_index"] = number.into();
+                fields
+            });
+            annotations.push(citation);
+        }
     }
 
     /// The turn numbers the calls contiguously and names each with its first fragment.
@@ -277,6 +251,11 @@ impl Output {
         if let Some(refusal) = fields.get("refusal").and_then(Value::as_str) {
             self.text(Kind::Refusal, refusal, events);
         }
+        self.citations.add(fields);
+        let images = fields.get("images").and_then(Value::as_array).into_iter().flatten();
+        for url in images.filter_map(|image| image["image_url"]["url"].as_str()) {
+            self.image(url, events);
+        }
         let Some(details) = fields.get(REASONING_DETAILS).and_then(Value::as_array) else {
             return;
         };
@@ -294,6 +273,38 @@ impl Output {
         }
     }
 
+    /// An image that came as a whole, in its URL; clients are promised the image itself, so that another URL is of no use.
+    fn image(&mut self, url: &str, events: &mut Events) {
+        let data = url
+            .strip_prefix("data:image/")
+            .and_then(|data| data.split_once(";base64,"));
+        let Some((format, data)) = data else { return };
+        self.close(ItemStatus::Completed, events);
+        let (id, result) = (new_id("ig"), Some(data.to_owned()));
+        let begun = Item::ImageGenerationCall {
+            id: id.clone(),
+            status: ItemStatus::InProgress,
+            output_format: format.to_owned(),
+            result: None,
+        };
+        let index = self.push(begun, events);
+        let item = &mut self.items[index];
+        *item = Item::ImageGenerationCall {
+            id: id.clone(),
+            status: ItemStatus::Completed,
+            output_format: format.to_owned(),
+            result,
+        };
+        events.add(
+            "response.image_generation_call.completed",
+            || json!({ "item_id": id, "output_index": index }),
+        );
+        events.add(
+            "response.output_item.done",
+            || json!({ "output_index": index, "item": item }),
+        );
+    }
+
     fn push(&mut self, item: Item, events: &mut Events) -> usize {
         let index = self.items.len();
         events.add(
@@ -302,71 +313,6 @@ impl Output {
         );
         self.items.push(item);
         index
-    }
-}
-
-impl Item {
-    /// The identity of an item and its content; a call has none.
-    fn growing(&mut self) -> Option<(&str, &mut Vec<Part>)> {
-        match self {
-            Self::Reasoning { id, content, .. } | Self::Message { id, content, .. } => Some((id, content)),
-            Self::FunctionCall { .. } => None,
-        }
-    }
-}
-
-impl Kind {
-    fn part(self) -> Part {
-        let text = String::new();
-        match self {
-            Self::Reasoning => Part::ReasoningText { text },
-            Self::Text => Part::OutputText {
-                text,
-                annotations: [],
-                logprobs: [],
-            },
-            Self::Refusal => Part::Refusal { refusal: text },
-        }
-    }
-
-    fn delta(self) -> &'static str {
-        match self {
-            Self::Reasoning => "response.reasoning_text.delta",
-            Self::Text => "response.output_text.delta",
-            Self::Refusal => "response.refusal.delta",
-        }
-    }
-
-    fn done(self) -> &'static str {
-        match self {
-            Self::Reasoning => "response.reasoning_text.done",
-            Self::Text => "response.output_text.done",
-            Self::Refusal => "response.refusal.done",
-        }
-    }
-
-    /// What the whole text is called in the event that ends it.
-    fn field(self) -> &'static str {
-        match self {
-            Self::Reasoning | Self::Text => "text",
-            Self::Refusal => "refusal",
-        }
-    }
-}
-
-impl Part {
-    fn text(&self) -> &str {
-        match self {
-            Self::ReasoningText { text } | Self::OutputText { text, .. } => text,
-            Self::Refusal { refusal } => refusal,
-        }
-    }
-
-    fn push(&mut self, more: &str) {
-        match self {
-            Self::ReasoningText { text } | Self::OutputText { text, .. } => text.push_str(more),
-            Self::Refusal { refusal } => refusal.push_str(more),
-        }
     }
 }
 

@@ -88,3 +88,109 @@ async fn s14_encrypted_reasoning_comes_back_to_the_model_that_made_it() {
         "{second}"
     );
 }
+
+/// A model may say and think more once it has called; providers want the results right behind the calls.
+#[tokio::test]
+async fn s8_what_is_said_after_a_call_comes_back_in_the_message_that_calls() {
+    let site = Site::scripted([Step::say("ok")]).await;
+    let call = |id| json!({ "type": "function_call", "call_id": id, "name": "open_window", "arguments": "{}" });
+    let say = |text| json!({ "role": "assistant", "content": [{ "type": "output_text", "text": text }] });
+    let think =
+        |text| json!({ "type": "reasoning", "summary": [], "content": [{ "type": "reasoning_text", "text": text }] });
+    let result = |id| json!({ "type": "function_call_output", "call_id": id, "output": "open" });
+    let input = json!([
+        { "role": "user", "content": "air" },
+        think("Stuffy."), say("Wait"), call("c1"), say(", I open"), think(" Two?"), call("c2"), say(" both."),
+        result("c1"), result("c2"), say("Done."), say("Really."),
+    ]);
+    let (status, answer) = site.ask_at(PATH, json!({ "input": input, "tools": tools() })).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let call = |id| json!({ "id": id, "type": "function", "function": { "name": "open_window", "arguments": "{}" } });
+    let result = |id| json!({ "role": "tool", "content": "open", "tool_call_id": id });
+    let said = json!({
+        "role": "assistant",
+        "content": "Wait, I open both.",
+        "tool_calls": [call("c1"), call("c2")],
+        "reasoning_content": "Stuffy. Two?",
+    });
+    let text = |text| json!({ "role": "assistant", "content": text });
+    assert_eq!(
+        site.model_saw()[0]["messages"].as_array().unwrap()[2..],
+        [said, result("c1"), result("c2"), text("Done."), text("Really.")]
+    );
+}
+
+#[tokio::test]
+async fn s14_citations_and_images_have_their_places() {
+    let citation = |url| json!({ "type": "url_citation", "url_citation": { "url": url, "title": "T", "start_index": 0, "end_index": 4 } });
+    let image = |url| json!({ "type": "image_url", "image_url": { "url": url } });
+    let found = json!({
+        "annotations": [citation("http://a/"), citation("http://b/"), { "type": "of_tomorrow" }],
+        "images": [image("data:image/png;base64,aGk="), image("http://elsewhere/a.png")],
+    });
+    let step = || Step {
+        extra: found.as_object().unwrap().clone(),
+        ..Step::say("Rome is old.")
+    };
+    let site = Site::scripted([step(), step(), Step::say("ok")]).await;
+    let (status, response) = site.ask_at(PATH, json!({ "input": "Rome?" })).await;
+    assert_eq!(status, StatusCode::OK, "{response}");
+    let cited = |url| json!({ "type": "url_citation", "start_index": 0, "end_index": 4, "title": "T", "url": url });
+    let cited = json!([cited("http://a/"), cited("http://b/")]);
+    let items = response["output"].as_array().unwrap();
+    let [message, image] = &items[..] else {
+        panic!("{response}");
+    };
+    assert_eq!(message["content"][0]["annotations"], cited);
+    let drawn = json!(["image_generation_call", "completed", "png", "aGk="]);
+    assert_eq!(
+        json!([image["type"], image["status"], image["output_format"], image["result"]]),
+        drawn
+    );
+
+    let events = stream(&site, json!({ "input": "Rome?" })).await;
+    assert_eq!(
+        kinds(&events)[2..],
+        [
+            "output_item.added",
+            "content_part.added",
+            "output_text.delta",
+            "output_text.annotation.added",
+            "output_text.done",
+            "content_part.done",
+            "output_item.done",
+            "output_item.added",
+            "image_generation_call.completed",
+            "output_item.done",
+            "completed",
+        ]
+    );
+    let told = events
+        .iter()
+        .filter(|(kind, _)| kind == "response.output_text.annotation.added");
+    let told: Vec<_> = told
+        .map(|(_, data)| (&data["annotation_index"], &data["annotation"]))
+        .collect();
+    assert_eq!(told, [(&json!(0), &cited[0]), (&json!(1), &cited[1])]);
+    let (_, added) = events
+        .iter()
+        .rfind(|(kind, _)| kind == "response.output_item.added")
+        .unwrap();
+    assert_eq!(
+        added["item"]["result"],
+        Value::Null,
+        "the image comes once it is complete"
+    );
+
+    let mut input = items.clone();
+    input.push(json!({ "role": "user", "content": "older?" }));
+    let (status, answer) = site.ask_at(PATH, json!({ "input": input })).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(
+        site.model_saw()[2]["messages"].as_array().unwrap()[1..],
+        [
+            json!({ "role": "assistant", "content": "Rome is old." }),
+            json!({ "role": "user", "content": "older?" })
+        ]
+    );
+}
