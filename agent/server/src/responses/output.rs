@@ -280,25 +280,22 @@ impl Output {
             .and_then(|data| data.split_once(";base64,"));
         let Some((format, data)) = data else { return };
         self.close(ItemStatus::Completed, events);
-        let (id, result) = (new_id("ig"), Some(data.to_owned()));
-        let begun = Item::ImageGenerationCall {
-            id: id.clone(),
+        let image = Item::ImageGenerationCall {
+            id: new_id("ig"),
             status: ItemStatus::InProgress,
             output_format: format.to_owned(),
             result: None,
         };
-        let index = self.push(begun, events);
+        let index = self.push(image, events);
         let item = &mut self.items[index];
-        *item = Item::ImageGenerationCall {
-            id: id.clone(),
-            status: ItemStatus::Completed,
-            output_format: format.to_owned(),
-            result,
-        };
-        events.add(
-            "response.image_generation_call.completed",
-            || json!({ "item_id": id, "output_index": index }),
-        );
+        if let Item::ImageGenerationCall { id, status, result, .. } = item {
+            *status = ItemStatus::Completed;
+            *result = Some(data.to_owned());
+            events.add(
+                "response.image_generation_call.completed",
+                || json!({ "item_id": id, "output_index": index }),
+            );
+        }
         events.add(
             "response.output_item.done",
             || json!({ "output_index": index, "item": item }),
