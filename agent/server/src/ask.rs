@@ -97,7 +97,7 @@ async fn accept<A: Ask>(
     let trace = trace(&headers, &agent);
     tracing::Span::current().record("trace_id", trace.trace_id());
     caller.asked.scope = scope;
-    within_budget(&agent).await?;
+    within_budget(server, &agent).await?;
     let record = Record::open(&server.metrics, &agent, trace, room)?;
     Ok((request, Asked { agent, caller, record }))
 }
@@ -180,11 +180,12 @@ fn all(server: &Server) -> String {
 }
 
 /// A request that has begun is answered, whatever it costs; the next one is refused.
-async fn within_budget(agent: &Agent) -> Result<(), ApiError> {
+async fn within_budget(server: &Server, agent: &Agent) -> Result<(), ApiError> {
     let Some(budget) = agent.budget() else {
         return Ok(());
     };
     let standing = budget.look().await;
+    server.metrics.daily_tokens(&agent.config().name, &standing);
     if !standing.is_exhausted() {
         return Ok(());
     }
