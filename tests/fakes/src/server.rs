@@ -187,7 +187,9 @@ async fn answer(
         return refuse(wire, Refusal::new(500, &message));
     };
     pause(step.delay_ms).await;
-    if let Some(refusal) = step.error {
+    let unsupported = wire.unsupported(&step, request);
+    let unsupported = unsupported.map(|complaint| Refusal::new(400, &complaint));
+    if let Some(refusal) = unsupported.or_else(|| step.error.clone()) {
         watch.sent();
         return refuse(wire, refusal);
     }

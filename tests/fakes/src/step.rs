@@ -41,6 +41,12 @@ pub struct Step {
     pub cut_after_bytes: Option<usize>,
     /// Keep quiet about usage although asked for it, as some providers do.
     pub hide_usage: bool,
+    /// Tell in every chunk what the answer has cost so far, as others do; of OpenAI's wire alone.
+    pub repeat_usage: bool,
+    /// Say reasoning in this field in place of `reasoning_content`; of OpenAI's wire alone.
+    pub reasoning_field: Option<String>,
+    /// Refuse a request that has one of these fields, or a message with one of them; of OpenAI's wire alone.
+    pub unsupported: Vec<String>,
 }
 
 /// A call that the model makes.

@@ -70,6 +70,14 @@ impl Wire {
         }
     }
 
+    /// Why the provider of `step` would not accept a request that others of its wire accept.
+    pub(crate) fn unsupported(self, step: &Step, request: &Value) -> Option<String> {
+        match self {
+            Self::OpenAi => openai::unsupported(step, request),
+            Self::Anthropic | Self::Gemini => None,
+        }
+    }
+
     /// The key of a request.
     pub(crate) fn key(self, headers: &HeaderMap) -> Option<&str> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());

@@ -26,16 +26,25 @@ pub(super) fn events(answer: &Answer<'_>) -> Vec<String> {
         }
         event(&chunk)
     };
-    let choice = |delta: Value, finish: Value| {
+    let choice = |delta: Value, finish: Value, written: usize| {
         let logprobs = logprobs(request, &delta);
+        let usage = if step.repeat_usage {
+            usage(answer, written)
+        } else {
+            Value::Null
+        };
         chunk(
             json!([{ "index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish }]),
-            Value::Null,
+            usage,
         )
     };
     let deltas = deltas(step);
     let written = deltas.len();
-    let mut events: Vec<_> = deltas.into_iter().map(|delta| choice(delta, Value::Null)).collect();
+    let mut events: Vec<_> = deltas
+        .into_iter()
+        .zip(1..)
+        .map(|(delta, written)| choice(delta, Value::Null, written))
+        .collect();
     if let Some(error) = &step.error_event {
         events.push(event(error));
         return events;
@@ -44,6 +53,7 @@ pub(super) fn events(answer: &Answer<'_>) -> Vec<String> {
     events.push(choice(
         json!({}),
         step.finish_reason.as_deref().unwrap_or(implied).into(),
+        written,
     ));
     if include_usage && !step.hide_usage {
         events.push(chunk(json!([]), usage(answer, written)));
@@ -71,7 +81,8 @@ fn deltas(step: &Step) -> Vec<Value> {
     let content = if step.calls.is_empty() { json!("") } else { Value::Null };
     let mut deltas = vec![json!({ "role": "assistant", "content": content, "refusal": null })];
     let reasoning = words(step.reasoning.as_ref());
-    deltas.extend(reasoning.into_iter().map(|word| json!({ "reasoning_content": word })));
+    let field = step.reasoning_field.as_deref().unwrap_or("reasoning_content");
+    deltas.extend(reasoning.into_iter().map(|word| json!({ field: word })));
     let content = words(step.content.as_ref());
     deltas.extend(content.into_iter().map(|word| json!({ "content": word })));
     for (index, call) in step.calls.iter().enumerate() {
@@ -106,6 +117,17 @@ fn usage(answer: &Answer<'_>, written: usize) -> Value {
 
 pub(super) fn complaint(request: &Value) -> Option<String> {
     (request["stream"] != true).then(|| "this provider streams only: send \"stream\": true".to_owned())
+}
+
+/// Why a server that does not know all fields refuses a request, in Groq's words.
+pub(super) fn unsupported(step: &Step, request: &Value) -> Option<String> {
+    let messages = request["messages"].as_array().into_iter().flatten();
+    let mut places = std::iter::once(request).chain(messages);
+    places.find_map(|place| {
+        let has = |name: &&String| place.get(name.as_str()).is_some();
+        let name = step.unsupported.iter().find(has)?;
+        Some(format!("property '{name}' is unsupported"))
+    })
 }
 
 pub(super) fn error(status: u16, message: &str) -> Value {
