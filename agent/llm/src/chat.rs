@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 /// Body of a chat completion request.
 ///
-/// `model`, `stream` and `stream_options` say how to answer the client; they are never passed on.
+/// `model`, `stream` and `stream_options` say how to answer the client; they are never passed on. Bounds and sampling are
+/// passed on as each provider wants them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChatRequest {
     /// Who is asked: the name of an agent.
@@ -29,16 +30,16 @@ pub struct ChatRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_choice: Option<Value>,
     /// Sampling temperature.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing)]
     pub temperature: Option<f64>,
     /// Nucleus sampling.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing)]
     pub top_p: Option<f64>,
     /// Upper bound of generated tokens, by its old name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing)]
     pub max_tokens: Option<u32>,
     /// Upper bound of generated tokens, by its new name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing)]
     pub max_completion_tokens: Option<u32>,
     /// Penalty for words by how often they occurred.
     #[serde(default, skip_serializing_if = "Option::is_none")]

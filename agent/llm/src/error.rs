@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::Usage;
+
 /// Why a model gave no complete answer.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error("{message}")]
@@ -14,6 +16,10 @@ pub struct ModelError {
     pub message: String,
     /// When the provider wants to be asked again.
     pub retry_after: Option<Duration>,
+    /// The HTTP status that said so, if one did.
+    pub status: Option<u16>,
+    /// What an answer that ends with it before its first event has cost.
+    pub usage: Option<Box<Usage>>,
 }
 
 /// Categories of [`ModelError`].
@@ -69,6 +75,17 @@ impl ModelError {
             kind,
             message: message.into(),
             retry_after: None,
+            status: None,
+            usage: None,
+        }
+    }
+
+    /// The message, as far as it may be logged: a provider that is not content with a request may repeat its words.
+    pub fn loggable(&self) -> &str {
+        if self.is_about_the_request() {
+            "its words are left out, they may repeat the request"
+        } else {
+            &self.message
         }
     }
 

@@ -4,7 +4,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
-use crate::ModelError;
+use crate::{ModelError, wire::null_is_default};
 
 /// The events of one answer, in order. It ends after the answer is complete or after the first error.
 pub type EventStream = BoxStream<'static, Result<Event, ModelError>>;
@@ -24,7 +24,7 @@ pub enum Event {
     Logprobs(Map<String, Value>),
     /// Why the answer ends, in OpenAI's words: `stop`, `length`, `tool_calls`, `content_filter`.
     Finish(String),
-    /// What the answer cost.
+    /// What the answer has cost so far. Some providers say it once, others again and again: the latest one counts.
     Usage(Usage),
     /// Fields of a delta that RockBot does not know, as they came.
     Extra(Map<String, Value>),
@@ -51,13 +51,13 @@ pub struct ToolCallDelta {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens read.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub prompt_tokens: u64,
     /// Tokens written.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub completion_tokens: u64,
     /// Both.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub total_tokens: u64,
     /// Details that the provider adds, as they came.
     #[serde(flatten)]
@@ -76,7 +76,7 @@ impl Usage {
         }
     }
 
-    /// Adds the usage of another round; numbers in the details are added as well.
+    /// Adds the usage of another answer; numbers in the details are added as well.
     pub fn add(&mut self, other: &Self) {
         self.prompt_tokens += other.prompt_tokens;
         self.completion_tokens += other.completion_tokens;

@@ -96,6 +96,7 @@ impl Model for Observed {
             Ok(answer) => Ok(Answer { answer, call }.boxed()),
             Err(error) => {
                 call.error = error.kind.as_str();
+                call.usage = error.usage.as_deref().cloned();
                 Err(error)
             }
         }

@@ -63,12 +63,3 @@ pub(crate) fn of(message: &Message, format: &str) -> Vec<Detail> {
         .filter(|detail| detail.format == format)
         .collect()
 }
-
-/// Whether a field of a message or of a call is reasoning. Google's OpenAI-compatible endpoint has signatures in
-/// `extra_content`.
-pub(crate) fn is_field(name: &str) -> bool {
-    matches!(
-        name,
-        REASONING_DETAILS | "reasoning_content" | "reasoning" | "extra_content"
-    )
-}

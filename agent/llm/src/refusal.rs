@@ -122,9 +122,9 @@ impl Refusal {
             ),
         };
         ModelError {
-            kind,
-            message,
             retry_after,
+            status: status.map(|status| status.as_u16()),
+            ..ModelError::new(kind, message)
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use reqwest::header::{HeaderMap, HeaderName};
 use rockbot_agent_config::{ModelConfig, Provider};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -66,6 +67,20 @@ impl Defaults {
         }
     }
 
+    /// The bound of generated tokens, by whatever name it is said.
+    pub(crate) fn bound(&self, request: &ChatRequest) -> Option<u32> {
+        request.max_completion_tokens.or(request.max_tokens).or(self.max_tokens)
+    }
+
+    /// Temperature and nucleus sampling. They are two ways to say one thing: a client that chooses one of them does not
+    /// want it joined by the other of somebody else.
+    pub(crate) fn sampling(&self, request: &ChatRequest) -> (Option<f64>, Option<f64>) {
+        match (request.temperature, request.top_p) {
+            (None, None) => (self.temperature, self.top_p),
+            chosen => chosen,
+        }
+    }
+
     /// `body` with the fields of `extraBody` that it lacks, as JSON.
     pub(crate) fn write(&self, mut body: Value) -> Result<Vec<u8>, ModelError> {
         if let Value::Object(body) = &mut body {
@@ -118,6 +133,15 @@ pub(crate) fn ensure_version(url: &mut Url, version: &str) {
     if !last.is_some_and(is_version) {
         append(url, [version]);
     }
+}
+
+/// For fields that servers fill with null where they have nothing to say: an answer does not end for that.
+pub(crate) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// The error of an answer that ends before it is complete.

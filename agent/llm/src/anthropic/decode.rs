@@ -10,7 +10,7 @@ use crate::{
     Event, ModelError, ToolCallDelta, Usage,
     reasoning::{self, Detail, Kind},
     refusal::Meaning,
-    wire,
+    wire::{self, null_is_default},
 };
 
 /// Reads the events of one answer.
@@ -37,24 +37,29 @@ enum Block {
         input: Map<String, Value>,
         wrote: bool,
     },
+    /// Tools that the provider runs itself, and whatever it invents.
+    Other {
+        block: Value,
+        input: String,
+    },
 }
 
 impl wire::Decode for Decoder {
     fn read(&mut self, data: &str, events: &mut VecDeque<Event>) -> Result<(), ModelError> {
         match serde_json::from_str(data).map_err(|error| wire::garbage(&error))? {
             Data::MessageStart { message } => {
-                self.usage = message.usage;
-                events.push_back(Event::Role(message.role));
+                events.push_back(Event::Role("assistant".to_owned()));
+                self.count(message.usage, events);
             }
             Data::ContentBlockStart { index, content_block } => self.start(index, content_block, events),
             Data::ContentBlockDelta { index, delta } => self.delta(index, delta, events),
             Data::ContentBlockStop { index } => self.stop(index, events),
             Data::MessageDelta { delta, usage } => {
-                self.usage.update(usage);
                 if let Some(reason) = delta.stop_reason {
                     self.finished = true;
                     events.push_back(Event::Finish(finish(&reason).to_owned()));
                 }
+                self.count(usage, events);
             }
             Data::MessageStop => {
                 self.done = true;
@@ -73,16 +78,20 @@ impl wire::Decode for Decoder {
         self.done
     }
 
-    fn end(&mut self, events: &mut VecDeque<Event>) -> Result<(), ModelError> {
-        if !self.finished {
-            return Err(wire::cut());
-        }
-        events.push_back(Event::Usage(self.usage.to_usage()));
-        Ok(())
+    fn end(&mut self, _: &mut VecDeque<Event>) -> Result<(), ModelError> {
+        if self.finished { Ok(()) } else { Err(wire::cut()) }
     }
 }
 
 impl Decoder {
+    /// What was read is counted when the answer begins, what was written when it ends.
+    fn count(&mut self, later: Option<Tokens>, events: &mut VecDeque<Event>) {
+        if let Some(later) = later {
+            self.usage.update(later);
+            events.push_back(Event::Usage(self.usage.to_usage()));
+        }
+    }
+
     fn start(&mut self, index: u32, block: Start, events: &mut VecDeque<Event>) {
         let block = match block {
             Start::Text { text } => {
@@ -113,11 +122,10 @@ impl Decoder {
                     wrote: false,
                 }
             }
-            // Tools that the provider runs itself, and whatever it invents: as it came.
-            Start::Other(block) => {
-                events.push_back(extra("content_blocks", block));
-                return;
-            }
+            Start::Other(block) => Block::Other {
+                block,
+                input: String::new(),
+            },
         };
         self.blocks.insert(index, block);
     }
@@ -140,6 +148,7 @@ impl Decoder {
                     events.push_back(fragment(*position, partial_json));
                 }
             }
+            (Delta::InputJson { partial_json }, Some(Block::Other { input, .. })) => input.push_str(&partial_json),
             (Delta::Citations { citation }, _) => events.push_back(extra("citations", citation)),
             (_, _) => {}
         }
@@ -158,6 +167,13 @@ impl Decoder {
                 wrote: false,
             }) => {
                 events.push_back(fragment(position, Value::Object(input).to_string()));
+            }
+            // As it came, with the input that came after it.
+            Some(Block::Other { mut block, input }) => {
+                if let (Some(block), Ok(input)) = (block.as_object_mut(), serde_json::from_str::<Value>(&input)) {
+                    block.insert("input".to_owned(), input);
+                }
+                events.push_back(extra("content_blocks", block));
             }
             _ => {}
         }
@@ -212,9 +228,10 @@ enum Data {
         index: u32,
     },
     MessageDelta {
+        #[serde(default, deserialize_with = "null_is_default")]
         delta: MessageDelta,
         #[serde(default)]
-        usage: Tokens,
+        usage: Option<Tokens>,
     },
     MessageStop,
     Error {
@@ -227,12 +244,11 @@ enum Data {
 
 #[derive(Deserialize)]
 struct MessageStart {
-    role: String,
     #[serde(default)]
-    usage: Tokens,
+    usage: Option<Tokens>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct MessageDelta {
     #[serde(default)]
     stop_reason: Option<String>,
@@ -242,13 +258,13 @@ struct MessageDelta {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Start {
     Text {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_is_default")]
         text: String,
     },
     Thinking {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_is_default")]
         thinking: String,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_is_default")]
         signature: String,
     },
     RedactedThinking {
@@ -257,7 +273,7 @@ enum Start {
     ToolUse {
         id: String,
         name: String,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_is_default")]
         input: Map<String, Value>,
     },
     #[serde(untagged)]
@@ -289,11 +305,13 @@ struct Tokens {
     cache_read_input_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
     output_tokens_details: Option<OutputDetails>,
+    /// How often tools of the provider's own ran, which costs money.
+    server_tool_use: Option<Value>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct OutputDetails {
-    thinking_tokens: u64,
+    thinking_tokens: Option<u64>,
 }
 
 impl Tokens {
@@ -304,6 +322,7 @@ impl Tokens {
         self.cache_read_input_tokens = later.cache_read_input_tokens.or(self.cache_read_input_tokens);
         self.cache_creation_input_tokens = later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
         self.output_tokens_details = later.output_tokens_details.or(self.output_tokens_details);
+        self.server_tool_use = later.server_tool_use.or(self.server_tool_use.take());
     }
 
     fn to_usage(&self) -> Usage {
@@ -315,10 +334,12 @@ impl Tokens {
             let details = json!({ "cached_tokens": read, "cache_write_tokens": written });
             usage.extra.insert("prompt_tokens_details".to_owned(), details);
         }
-        if let Some(OutputDetails { thinking_tokens }) = self.output_tokens_details {
-            let details = json!({ "reasoning_tokens": thinking_tokens });
+        if let Some(thinking) = self.output_tokens_details.and_then(|details| details.thinking_tokens) {
+            let details = json!({ "reasoning_tokens": thinking });
             usage.extra.insert("completion_tokens_details".to_owned(), details);
         }
+        let ran = self.server_tool_use.clone();
+        usage.extra.extend(ran.map(|ran| ("server_tool_use".to_owned(), ran)));
         usage
     }
 }

@@ -18,6 +18,8 @@ const ANTHROPIC: &str = "https://api.anthropic.com";
 const VERSION: &str = "2023-06-01";
 /// Whose reasoning this is; see [`crate::reasoning`].
 const FORMAT: &str = "anthropic-claude-v1";
+/// How Anthropic says that an account has nothing left, for which it has no code.
+const NO_QUOTA: [&str; 2] = ["credit balance is too low", "specified API usage limits"];
 
 /// Messages at one URL.
 pub(crate) struct Wire {
@@ -63,7 +65,10 @@ impl wire::Wire for Wire {
 
 /// Reads the error object of a body or of an event.
 fn refusal(error: &Value) -> Refusal {
+    let message = error["message"].as_str().unwrap_or_default();
     let meaning = match error["type"].as_str().unwrap_or_default() {
+        // The request is not invalid; there is no money for it, or none that may be spent before next month.
+        "invalid_request_error" if NO_QUOTA.iter().any(|words| message.contains(words)) => Some(Meaning::NoQuota),
         "authentication_error" | "permission_error" => Some(Meaning::Authentication),
         "billing_error" => Some(Meaning::NoQuota),
         "not_found_error" => Some(Meaning::NotFound),
@@ -72,5 +77,5 @@ fn refusal(error: &Value) -> Refusal {
         "overloaded_error" | "api_error" | "timeout_error" => Some(Meaning::Overloaded),
         _ => None,
     };
-    Refusal::new(error["message"].as_str().unwrap_or_default(), meaning)
+    Refusal::new(message, meaning)
 }

@@ -17,13 +17,9 @@ const JSON_ONLY: &str = "Answer with one JSON object and nothing else.";
 
 /// The body of `request`.
 pub(super) fn body(request: &ChatRequest, defaults: &Defaults) -> Result<Value, ModelError> {
-    let bound = request
-        .max_completion_tokens
-        .or(request.max_tokens)
-        .or(defaults.max_tokens);
     let mut body = json!({
         "model": defaults.model,
-        "max_tokens": bound.unwrap_or(MAX_TOKENS),
+        "max_tokens": defaults.bound(request).unwrap_or(MAX_TOKENS),
         "stream": true,
         "messages": messages(request)?,
     });
@@ -43,12 +39,13 @@ pub(super) fn body(request: &ChatRequest, defaults: &Defaults) -> Result<Value, 
         _ => {}
     }
     set("system", list(system));
-    // OpenAI's scale goes to 2, Anthropic's to 1.
+    let (temperature, top_p) = defaults.sampling(request);
+    // OpenAI's scale goes to 2, Anthropic's to 1. Its newer models refuse both together.
     set(
         "temperature",
-        request.temperature.or(defaults.temperature).map(|t| t.min(1.0)).into(),
+        temperature.map(|temperature| temperature.min(1.0)).into(),
     );
-    set("top_p", request.top_p.or(defaults.top_p).into());
+    set("top_p", top_p.filter(|_| temperature.is_none()).into());
     set("stop_sequences", list(stop(request)));
     let tools = request.tools.iter().flatten().map(tool).collect();
     set("tools", list(tools));

@@ -10,7 +10,7 @@ use crate::{
     Event, ModelError, ModelErrorKind, ToolCallDelta, Usage,
     reasoning::{self, Detail, Kind},
     refusal::Meaning,
-    wire,
+    wire::{self, null_is_default},
 };
 
 /// Reads the responses of one answer.
@@ -19,13 +19,30 @@ pub(super) struct Decoder {
     started: bool,
     calls: u32,
     finished: bool,
-    /// Each response carries the totals so far; the last ones count.
-    usage: Option<Tokens>,
 }
 
 impl wire::Decode for Decoder {
     fn read(&mut self, data: &str, events: &mut VecDeque<Event>) -> Result<(), ModelError> {
-        let response: Response = serde_json::from_str(data).map_err(|error| wire::garbage(&error))?;
+        let mut response: Response = serde_json::from_str(data).map_err(|error| wire::garbage(&error))?;
+        let usage = response.usage_metadata.take();
+        let read = self.response(response, events);
+        // Also what has led to an error has its price.
+        events.extend(usage.map(|tokens| Event::Usage(tokens.to_usage())));
+        read
+    }
+
+    /// Gemini has no last word: the stream ends.
+    fn is_done(&self) -> bool {
+        false
+    }
+
+    fn end(&mut self, _: &mut VecDeque<Event>) -> Result<(), ModelError> {
+        if self.finished { Ok(()) } else { Err(wire::cut()) }
+    }
+}
+
+impl Decoder {
+    fn response(&mut self, response: Response, events: &mut VecDeque<Event>) -> Result<(), ModelError> {
         if let Some(error) = response.error {
             let mut refusal = refusal(&error);
             refusal.meaning.get_or_insert(Meaning::Overloaded);
@@ -35,7 +52,6 @@ impl wire::Decode for Decoder {
             let message = format!("the model provider's content filter refused the request: {reason}");
             return Err(ModelError::new(ModelErrorKind::ContentFilter, message));
         }
-        self.usage = response.usage_metadata.or(self.usage.take());
         if !std::mem::replace(&mut self.started, true) {
             events.push_back(Event::Role("assistant".to_owned()));
         }
@@ -58,21 +74,6 @@ impl wire::Decode for Decoder {
         Ok(())
     }
 
-    /// Gemini has no last word: the stream ends.
-    fn is_done(&self) -> bool {
-        false
-    }
-
-    fn end(&mut self, events: &mut VecDeque<Event>) -> Result<(), ModelError> {
-        if !self.finished {
-            return Err(wire::cut());
-        }
-        events.extend(self.usage.take().map(|tokens| Event::Usage(tokens.to_usage())));
-        Ok(())
-    }
-}
-
-impl Decoder {
     fn part(&mut self, part: Part, events: &mut VecDeque<Event>) {
         let Part {
             text,
@@ -162,7 +163,7 @@ fn signature(kind: Kind, index: u32) -> Event {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Response {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     candidates: Vec<Candidate>,
     #[serde(default)]
     prompt_feedback: Option<PromptFeedback>,
@@ -185,7 +186,7 @@ struct Candidate {
 
 #[derive(Default, Deserialize)]
 struct Content {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     parts: Vec<Part>,
 }
 
@@ -194,7 +195,7 @@ struct Content {
 struct Part {
     #[serde(default)]
     text: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     thought: bool,
     #[serde(default)]
     thought_signature: Option<String>,
@@ -211,7 +212,7 @@ struct FunctionCall {
     #[serde(default)]
     id: Option<String>,
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     args: Map<String, Value>,
 }
 

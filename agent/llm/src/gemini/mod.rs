@@ -64,10 +64,13 @@ impl wire::Wire for Wire {
 /// Reads the error object of a body or of an event.
 fn refusal(error: &Value) -> Refusal {
     let details = || error["details"].as_array().into_iter().flatten();
+    let message = error["message"].as_str().unwrap_or_default();
     let bad_key = details().any(|detail| detail["reason"] == "API_KEY_INVALID");
     let meaning = match error["status"].as_str().unwrap_or_default() {
         _ if bad_key => Some(Meaning::Authentication),
         "UNAUTHENTICATED" | "PERMISSION_DENIED" => Some(Meaning::Authentication),
+        // The account must be paid for, there or at all. Of files that are not ready yet Gemini says the same.
+        "FAILED_PRECONDITION" if !message.contains("ACTIVE state") => Some(Meaning::NoQuota),
         "NOT_FOUND" => Some(Meaning::NotFound),
         "RESOURCE_EXHAUSTED" => Some(Meaning::RateLimited),
         "UNAVAILABLE" | "INTERNAL" | "DEADLINE_EXCEEDED" => Some(Meaning::Overloaded),
@@ -79,6 +82,6 @@ fn refusal(error: &Value) -> Refusal {
     });
     Refusal {
         retry_after,
-        ..Refusal::new(error["message"].as_str().unwrap_or_default(), meaning)
+        ..Refusal::new(message, meaning)
     }
 }

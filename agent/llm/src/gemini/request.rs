@@ -41,10 +41,7 @@ fn generation_config(request: &ChatRequest, defaults: &Defaults) -> Value {
         Some(Texts::One(text)) => vec![text.clone()],
         Some(Texts::Many(texts)) => texts.clone(),
     };
-    let bound = request
-        .max_completion_tokens
-        .or(request.max_tokens)
-        .or(defaults.max_tokens);
+    let (temperature, top_p) = defaults.sampling(request);
     let format = extra("response_format");
     let (media_type, schema) = match format["type"].as_str() {
         Some("json_schema") => ("application/json".into(), format["json_schema"]["schema"].clone()),
@@ -52,9 +49,9 @@ fn generation_config(request: &ChatRequest, defaults: &Defaults) -> Value {
         _ => (Value::Null, Value::Null),
     };
     let mut config = json!({
-        "temperature": request.temperature.or(defaults.temperature),
-        "topP": request.top_p.or(defaults.top_p),
-        "maxOutputTokens": bound,
+        "temperature": temperature,
+        "topP": top_p,
+        "maxOutputTokens": defaults.bound(request),
         "stopSequences": stop,
         "seed": extra("seed"),
         "frequencyPenalty": request.frequency_penalty,

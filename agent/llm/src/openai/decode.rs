@@ -8,8 +8,13 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::refusal;
-use crate::{Event, ModelError, ToolCallDelta, Usage, refusal::Meaning, wire};
+use super::{refusal, thoughts::Place};
+use crate::{
+    Event, ModelError, ToolCallDelta, Usage,
+    chat::Content,
+    refusal::{Meaning, Refusal},
+    wire::{self, null_is_default},
+};
 
 /// Reads the chunks of one answer.
 #[derive(Debug, Default)]
@@ -17,6 +22,8 @@ pub(super) struct Decoder {
     calls: Calls,
     /// What is known of who answers: most servers say it again with every chunk.
     origin: Map<String, Value>,
+    /// Whether the model has thought, and it is known where its server says that.
+    has_thought: bool,
     finished: bool,
     done: bool,
 }
@@ -35,11 +42,11 @@ impl wire::Decode for Decoder {
             ("service_tier", chunk.service_tier),
             ("system_fingerprint", chunk.system_fingerprint),
         ]));
-        for choice in chunk.choices {
-            self.choice(choice, events);
-        }
+        let choices = chunk.choices.into_iter();
+        let read = choices.map(|choice| self.choice(choice, events)).collect();
+        // Also what has led to an error has its price.
         events.extend(chunk.usage.map(Event::Usage));
-        Ok(())
+        read
     }
 
     fn is_done(&self) -> bool {
@@ -65,12 +72,20 @@ impl Decoder {
         (!new.is_empty()).then_some(Event::Origin(new))
     }
 
-    fn choice(&mut self, choice: Choice, events: &mut VecDeque<Event>) {
+    fn choice(&mut self, choice: Choice, events: &mut VecDeque<Event>) -> Result<(), ModelError> {
+        if let Some(error) = choice.error {
+            return Err(mid_stream(&error));
+        }
         let delta = choice.delta.unwrap_or_default();
-        let text = |text: Option<String>| text.filter(|text| !text.is_empty());
         events.extend(delta.role.map(Event::Role));
-        events.extend(text(delta.reasoning).map(Event::Reasoning));
-        events.extend(text(delta.content).map(Event::Content));
+        if let Some(thought) = delta.thought {
+            self.think(thought, events);
+        }
+        match delta.content {
+            None => {}
+            Some(Content::Text(text)) => say(text, events),
+            Some(Content::Parts(parts)) => parts.into_iter().for_each(|part| self.part(part, events)),
+        }
         for call in delta.tool_calls.into_iter().flatten() {
             events.push_back(Event::ToolCall(self.calls.place(call)));
         }
@@ -78,11 +93,62 @@ impl Decoder {
         if !delta.extra.is_empty() {
             events.push_back(Event::Extra(delta.extra));
         }
-        if let Some(reason) = choice.finish_reason {
+        if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
+            let reason = finish(&reason)?;
             self.finished = true;
-            events.push_back(Event::Finish(reason));
+            events.push_back(Event::Finish(reason.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn think(&mut self, (place, text): (Place, String), events: &mut VecDeque<Event>) {
+        events.push_back(Event::Reasoning(text));
+        if !std::mem::replace(&mut self.has_thought, true) {
+            events.extend(place.mark());
         }
     }
+
+    /// One part of a content that is a list, as Mistral has it when a model thinks.
+    fn part(&mut self, part: Value, events: &mut VecDeque<Event>) {
+        match part["type"].as_str() {
+            Some("text") => say(text(&part["text"]), events),
+            Some("thinking") => {
+                let thought = thought(Place::Content, Some(text(&part["thinking"])));
+                thought.into_iter().for_each(|thought| self.think(thought, events));
+            }
+            _ => {
+                let parts = Value::Array(vec![part]);
+                events.push_back(Event::Extra(Map::from_iter([("content_blocks".to_owned(), parts)])));
+            }
+        }
+    }
+}
+
+fn say(text: String, events: &mut VecDeque<Event>) {
+    if !text.is_empty() {
+        events.push_back(Event::Content(text));
+    }
+}
+
+/// A text, or parts with texts.
+fn text(value: &Value) -> String {
+    let parts = value.as_array().into_iter().flatten();
+    let texts = parts.filter_map(|part| part["text"].as_str());
+    value.as_str().into_iter().chain(texts).collect()
+}
+
+/// The reason in OpenAI's words, of which servers have many more.
+fn finish(reason: &str) -> Result<&'static str, ModelError> {
+    Ok(match reason {
+        "length" | "model_length" | "max_tokens" => "length",
+        "tool_calls" | "function_call" => "tool_calls",
+        // Google adds why.
+        _ if reason.starts_with("content_filter") => "content_filter",
+        "error" | "abort" | "insufficient_system_resource" => {
+            return Err(Refusal::new("", Some(Meaning::Overloaded)).into_error(None));
+        }
+        _ => "stop",
+    })
 }
 
 /// An error in place of a chunk. Some servers put the status that it would have had into its code.
@@ -125,7 +191,7 @@ impl Calls {
 
 #[derive(Deserialize)]
 struct Chunk {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     choices: Vec<Choice>,
     #[serde(default)]
     usage: Option<Usage>,
@@ -145,14 +211,16 @@ struct Choice {
     finish_reason: Option<String>,
     #[serde(default)]
     logprobs: Option<Map<String, Value>>,
+    #[serde(default)]
+    error: Option<Value>,
 }
 
 #[derive(Default)]
 struct Delta {
     role: Option<String>,
-    content: Option<String>,
-    /// `reasoning_content` or `reasoning`; servers that send both say the same in both.
-    reasoning: Option<String>,
+    content: Option<Content>,
+    /// What the model thinks. Servers that say it in two fields say the same in both.
+    thought: Option<(Place, String)>,
     tool_calls: Option<Vec<CallDelta>>,
     /// Every other field that is not null, as it came.
     extra: Map<String, Value>,
@@ -181,6 +249,10 @@ struct FunctionDelta {
     arguments: Option<String>,
 }
 
+fn thought(place: Place, text: Option<String>) -> Option<(Place, String)> {
+    text.filter(|text| !text.is_empty()).map(|text| (place, text))
+}
+
 /// By hand, because there is one in every chunk: a derived `flatten` would read all of it into a tree first.
 impl<'de> Deserialize<'de> for Delta {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -199,9 +271,13 @@ impl<'de> Deserialize<'de> for Delta {
                     match name {
                         Name::Role => delta.role = fields.next_value()?,
                         Name::Content => delta.content = fields.next_value()?,
+                        Name::ReasoningContent => {
+                            let thought = thought(Place::ReasoningContent, fields.next_value()?);
+                            delta.thought = thought.or(delta.thought);
+                        }
                         Name::Reasoning => {
-                            let reasoning: Option<String> = fields.next_value()?;
-                            delta.reasoning = delta.reasoning.or(reasoning);
+                            let thought = thought(Place::Reasoning, fields.next_value()?);
+                            delta.thought = delta.thought.or(thought);
                         }
                         Name::ToolCalls => delta.tool_calls = fields.next_value()?,
                         Name::Other(name) => match fields.next_value()? {
@@ -223,8 +299,8 @@ impl<'de> Deserialize<'de> for Delta {
 enum Name {
     Role,
     Content,
-    #[serde(alias = "reasoning_content")]
     Reasoning,
+    ReasoningContent,
     ToolCalls,
     #[serde(untagged)]
     Other(String),

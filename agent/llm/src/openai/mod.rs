@@ -2,8 +2,9 @@
 
 mod decode;
 mod request;
+mod thoughts;
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderName};
 use serde_json::Value;
@@ -38,6 +39,13 @@ enum Dialect {
     Compatible,
 }
 
+impl Dialect {
+    /// Whether it is OpenAI's own models that read it.
+    fn is_openai(self) -> bool {
+        self != Self::Compatible
+    }
+}
+
 impl Wire {
     pub(crate) fn new(base: Option<&str>, defaults: Defaults) -> Result<Self, ModelError> {
         let mut url = wire::base_url(base.unwrap_or(OPENAI))?;
@@ -67,13 +75,7 @@ impl wire::Wire for Wire {
     }
 
     fn body(&self, request: &ChatRequest) -> Result<Vec<u8>, ModelError> {
-        let is_openai = self.dialect != Dialect::Compatible;
-        let request = if is_openai {
-            request::without_reasoning(request)
-        } else {
-            Cow::Borrowed(request)
-        };
-        request::body(&request, &self.defaults, is_openai)
+        request::body(request, &self.defaults, self.dialect)
     }
 
     fn decoder(&self) -> Box<dyn Decode> {
@@ -105,8 +107,12 @@ fn refusal(error: &Value) -> Refusal {
     let message = error["message"].as_str().unwrap_or_default();
     let inner = [&error["innererror"]["code"], &error["code"], &error["type"]];
     let codes = inner.into_iter().filter_map(Value::as_str);
-    let refusal = Refusal::new(message, codes.filter_map(meaning).next());
-    let seconds = error["metadata"]["retry_after_seconds"].as_f64();
+    let metadata = &error["metadata"];
+    // OpenRouter has no code for it but the status of a wrong key.
+    let is_flagged = metadata["reasons"].is_array() || metadata["flagged_input"].is_string();
+    let filtered = is_flagged.then_some(Meaning::Filtered);
+    let refusal = Refusal::new(message, filtered.or_else(|| codes.filter_map(meaning).next()));
+    let seconds = metadata["retry_after_seconds"].as_f64();
     Refusal {
         retry_after: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         ..refusal

@@ -1,53 +1,33 @@
 //! A request as it is sent: the client's under the agent's own model name.
 
-use std::borrow::Cow;
-
 use serde::Serialize;
-use serde_json::{Map, Value};
 
+use super::{Dialect, thoughts};
 use crate::{
     ModelError,
-    chat::{ChatRequest, Message},
-    reasoning,
+    chat::ChatRequest,
     wire::{Defaults, unwritable},
 };
 
-/// The body of `request`; `renamed` says which name the bound of generated tokens has.
-pub(super) fn body(request: &ChatRequest, defaults: &Defaults, renamed: bool) -> Result<Vec<u8>, ModelError> {
-    let bounded = request.max_tokens.is_some() || request.max_completion_tokens.is_some();
-    let max_tokens = defaults.max_tokens.filter(|_| !bounded);
+/// The body of `request`.
+pub(super) fn body(request: &ChatRequest, defaults: &Defaults, dialect: Dialect) -> Result<Vec<u8>, ModelError> {
+    let bound = defaults.bound(request);
+    let (temperature, top_p) = defaults.sampling(request);
     let body = Body {
         model: &defaults.model,
         stream: true,
         stream_options: StreamOptions { include_usage: true },
-        temperature: defaults.temperature.filter(|_| request.temperature.is_none()),
-        top_p: defaults.top_p.filter(|_| request.top_p.is_none()),
-        max_tokens: max_tokens.filter(|_| !renamed),
-        max_completion_tokens: max_tokens.filter(|_| renamed),
-        request,
+        temperature,
+        top_p,
+        max_tokens: bound.filter(|_| !dialect.is_openai()),
+        max_completion_tokens: bound.filter(|_| dialect.is_openai()),
+        request: &thoughts::returned(request, dialect),
     };
     if defaults.extra_body.is_empty() {
         // Without a detour through a tree of values: conversations are long.
         return serde_json::to_vec(&body).map_err(|error| unwritable(&error));
     }
     defaults.write(serde_json::to_value(&body).map_err(|error| unwritable(&error))?)
-}
-
-/// `request` without what other models thought: OpenAI refuses fields of messages and calls that it does not know.
-pub(super) fn without_reasoning(request: &ChatRequest) -> Cow<'_, ChatRequest> {
-    let reasons = |fields: &Map<String, Value>| fields.keys().any(|name| reasoning::is_field(name));
-    let thinks = |message: &Message| reasons(&message.extra) || message.calls().iter().any(|call| reasons(&call.extra));
-    if !request.messages.iter().any(thinks) {
-        return Cow::Borrowed(request);
-    }
-    let mut request = request.clone();
-    for message in &mut request.messages {
-        message.extra.retain(|name, _| !reasoning::is_field(name));
-        for call in message.tool_calls.iter_mut().flatten() {
-            call.extra.retain(|name, _| !reasoning::is_field(name));
-        }
-    }
-    Cow::Owned(request)
 }
 
 #[derive(Serialize)]

@@ -68,12 +68,21 @@ where
             };
             match &self.end {
                 _ if self.ready.iter().any(says) || self.ready.len() >= BURST => Poll::Ready(Ok(())),
-                Some(Err(error)) => Poll::Ready(Err(error.clone())),
+                Some(Err(error)) => Poll::Ready(Err(self.priced(error.clone()))),
                 Some(Ok(())) => Poll::Ready(Ok(())),
                 None => Poll::Pending,
             }
         })
         .await
+    }
+
+    /// `error` with what the answer has cost, which nobody reads its events for.
+    fn priced(&self, mut error: ModelError) -> ModelError {
+        error.usage = self.ready.iter().rev().find_map(|event| match event {
+            Event::Usage(usage) => Some(Box::new(usage.clone())),
+            _ => None,
+        });
+        error
     }
 
     /// Takes in what has arrived; whoever polls is woken when more does.

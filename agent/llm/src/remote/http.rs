@@ -15,8 +15,9 @@ use url::Url;
 use crate::{ModelError, ModelErrorKind as Kind, wire::Wire};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest error body that is read.
+/// Longest error body that is read, and longest time for it: a fallback may be waiting.
 const MAX_BODY: usize = 64 << 10;
+const BODY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The HTTP clients of a process.
 pub(crate) struct Clients(rockbot_http::Clients);
@@ -57,7 +58,7 @@ impl Clients {
         if response.status().is_success() {
             check_content_type(&response).map(|()| response)
         } else {
-            Err(refused(wire, response, timeout).await)
+            Err(refused(wire, response, timeout.min(BODY_TIMEOUT)).await)
         }
     }
 }

@@ -117,7 +117,14 @@ impl Model for Remote {
                 Err(error) => without(key.as_ref(), error),
             };
             let pause = retry::pause(&error, attempt, self.patience, rand::rng().random());
-            warn!(attempt, kind = ?error.kind, retry_in = ?pause, "the model provider did not answer a request: {error}");
+            warn!(
+                attempt,
+                kind = ?error.kind,
+                status = error.status,
+                retry_in = ?pause,
+                "the model provider did not answer a request: {}",
+                error.loggable()
+            );
             match pause {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return Err(error),

@@ -1,16 +1,13 @@
 //! Keys: read when they are needed, and never seen again.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
+use std::io;
 
 use futures::future::join_all;
 use rockbot_fakes::{FakeModel, Refusal, Step};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::{KEY, WIRES, ask, config, key_file, question, root};
+use super::{KEY, Lines, WIRES, ask, config, key_file, question, root};
 use crate::{Endpoints, Metrics, ModelErrorKind as Kind, connect};
 
 #[tokio::test]
@@ -58,20 +55,6 @@ async fn a_key_goes_where_the_url_says_and_nowhere_else() {
             "{error}"
         );
         serving.abort();
-    }
-}
-
-/// What is logged.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -135,11 +118,7 @@ fn misbehaviours() -> Vec<Step> {
 #[tokio::test]
 async fn no_key_is_in_any_log_or_error() {
     let lines = Lines::default();
-    let writer = lines.clone();
-    let log = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(log.finish());
+    let _guard = lines.listen();
 
     let fake = FakeModel::start().await.unwrap();
     let key = key_file(KEY);
@@ -175,7 +154,7 @@ async fn no_key_is_in_any_log_or_error() {
         .unwrap_err(),
     );
 
-    let log = String::from_utf8_lossy(&lines.0.lock().unwrap()).into_owned();
+    let log = lines.text();
     assert!(
         log.contains("the model provider did not answer a request"),
         "nothing was logged"

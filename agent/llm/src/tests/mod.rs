@@ -2,9 +2,17 @@
 
 mod faults;
 mod keys;
+mod prices;
 mod refusals;
 mod requests;
 mod streams;
+mod thoughts;
+mod words;
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
 
 use futures::StreamExt;
 use rockbot_agent_config::ModelConfig;
@@ -61,6 +69,36 @@ fn key_file(key: &str) -> NamedTempFile {
     let file = NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{key}\n")).unwrap();
     file
+}
+
+/// What is logged, at any level.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// Takes in what this thread logs while the guard lives.
+    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let writer = self.clone();
+        let log = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        tracing::subscriber::set_default(log.finish())
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn question() -> ChatRequest {

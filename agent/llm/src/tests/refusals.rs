@@ -78,6 +78,19 @@ fn openai_refuses() {
             Kind::Authentication,
         ),
         (404, json!({ "error": "model 'x' not found" }), Kind::Configuration),
+        (
+            403,
+            openai(json!({
+                "code": 403, "message": "m requires moderation. Your input was flagged.",
+                "metadata": { "reasons": ["harassment"], "flagged_input": "you", "provider_name": "OpenAI" },
+            })),
+            Kind::ContentFilter,
+        ),
+        (
+            403,
+            openai(json!({ "code": 403, "message": "Key limit exceeded", "metadata": null })),
+            Kind::Authentication,
+        ),
         (500, Value::Null, Kind::Overloaded),
         (503, openai(json!("busy")), Kind::Overloaded),
         (302, Value::Null, Kind::BadResponse),
@@ -110,6 +123,22 @@ fn anthropic_refuses() {
             Kind::InvalidRequest,
         ),
         (
+            400,
+            anthropic(
+                "invalid_request_error",
+                "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade.",
+            ),
+            Kind::Authentication,
+        ),
+        (
+            400,
+            anthropic(
+                "invalid_request_error",
+                "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.",
+            ),
+            Kind::Authentication,
+        ),
+        (
             413,
             anthropic("request_too_large", "Request exceeds the maximum size"),
             Kind::ContextOverflow,
@@ -136,6 +165,19 @@ fn gemini_refuses() {
             Kind::ContextOverflow,
         ),
         (400, gemini("INVALID_ARGUMENT", "Unknown name"), Kind::InvalidRequest),
+        (
+            400,
+            gemini("FAILED_PRECONDITION", "User location is not supported for the API use."),
+            Kind::Authentication,
+        ),
+        (
+            400,
+            gemini(
+                "FAILED_PRECONDITION",
+                "The File abc is not in an ACTIVE state and usage is not allowed.",
+            ),
+            Kind::InvalidRequest,
+        ),
         (429, gemini("RESOURCE_EXHAUSTED", "quota"), Kind::RateLimited),
         (
             503,

@@ -55,6 +55,10 @@ fn unknown_fields_survive_a_round_trip() {
             sent.as_object_mut().unwrap().remove(own);
             body.as_object_mut().unwrap().remove(own);
         }
+        // The one name that the server may not know.
+        if let Some(bound) = sent.as_object_mut().unwrap().remove("max_completion_tokens") {
+            sent["max_tokens"] = bound;
+        }
         assert_eq!(body, sent, "{}", path.display());
     }
 }
@@ -73,6 +77,8 @@ fn the_configuration_fills_in_what_a_request_leaves_out() {
     };
     let silent = json!({ "messages": [{ "role": "user", "content": "x" }] });
     let firm = json!({ "messages": [], "temperature": 1, "top_p": 1, "max_tokens": 9, "seed": 2 });
+    // Whoever chooses one way to sample wants no default of the other beside it.
+    let choosy = json!({ "messages": [{ "role": "user", "content": "x" }], "top_p": 0.7 });
     let compatible = json!("http://llama.test/v1");
     let cases = [
         (
@@ -97,13 +103,31 @@ fn the_configuration_fills_in_what_a_request_leaves_out() {
             "Anthropic",
             &Value::Null,
             &silent,
-            json!({ "temperature": 0.3, "top_p": 0.4, "max_tokens": 50, "thinking": { "type": "enabled" } }),
+            json!({ "temperature": 0.3, "top_p": null, "max_tokens": 50, "thinking": { "type": "enabled" } }),
         ),
         (
             "Anthropic",
             &Value::Null,
             &firm,
-            json!({ "temperature": 1.0, "top_p": 1.0, "max_tokens": 9 }),
+            json!({ "temperature": 1.0, "top_p": null, "max_tokens": 9 }),
+        ),
+        (
+            "Anthropic",
+            &Value::Null,
+            &choosy,
+            json!({ "temperature": null, "top_p": 0.7 }),
+        ),
+        (
+            "OpenAI",
+            &compatible,
+            &choosy,
+            json!({ "temperature": null, "top_p": 0.7, "max_tokens": 50 }),
+        ),
+        (
+            "Gemini",
+            &Value::Null,
+            &choosy,
+            json!({ "generationConfig": { "topP": 0.7, "maxOutputTokens": 50, "topK": 5, "temperature": 2 } }),
         ),
         (
             "Gemini",
@@ -122,6 +146,39 @@ fn the_configuration_fills_in_what_a_request_leaves_out() {
         let body = body(provider, base.clone(), request);
         for (name, value) in expected.as_object().unwrap() {
             assert_eq!(&body[name], value, "{provider} {name} for {request}");
+        }
+    }
+}
+
+#[test]
+fn a_bound_goes_out_once_under_the_name_that_the_server_knows() {
+    let (old, new, both) = (
+        json!({ "max_tokens": 9 }),
+        json!({ "max_completion_tokens": 9 }),
+        json!({ "max_tokens": 8, "max_completion_tokens": 9 }),
+    );
+    let azure = json!("https://x.openai.azure.com/openai/v1");
+    let servers = [
+        ("OpenAI", Value::Null, "max_completion_tokens"),
+        ("OpenAI", azure, "max_completion_tokens"),
+        ("OpenAI", json!("http://vllm.test/v1"), "max_tokens"),
+        ("Ollama", json!("http://ollama.test"), "max_tokens"),
+        ("Anthropic", Value::Null, "max_tokens"),
+    ];
+    for (provider, base, name) in servers {
+        for (fields, bound) in [(&old, 9), (&new, 9), (&both, 9), (&json!({}), 50)] {
+            let mut request = fields.clone();
+            request["messages"] = json!([{ "role": "user", "content": "x" }]);
+            let request: ChatRequest = serde_json::from_value(request).unwrap();
+            let wire = wire(provider, json!({ "baseUrl": base, "maxTokens": 50 }));
+            let body: Value = serde_json::from_slice(&wire.body(&request).unwrap()).unwrap();
+            let bounds = ["max_tokens", "max_completion_tokens"].into_iter();
+            let sent: Vec<_> = bounds.filter(|bound| body.get(bound).is_some()).collect();
+            assert_eq!(
+                (sent.as_slice(), &body[name]),
+                (&[name][..], &json!(bound)),
+                "{provider} {base} {fields}"
+            );
         }
     }
 }
