@@ -10,7 +10,7 @@ use std::{
 
 use jiff::{Timestamp, Zoned, civil::Date, tz::TimeZone};
 use rockbot_agent_store::{Space, StoreError};
-use rockbot_llm::Event;
+use rockbot_llm::{Event, Usage};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
@@ -129,46 +129,60 @@ impl Budget {
     }
 }
 
-/// What one answer of a model costs.
+/// What one answer of a model costs, paid once: when it has ended, or when nobody waits for its end any more.
 ///
-/// A provider says that at the end. An answer that does not come to its end, or whose provider does not say, costs a
-/// token for each piece that has come: the least that it can have cost.
+/// A provider says what it costs, at the end or on the way. What has come since then, and all of it where the provider says
+/// nothing, costs a token for each piece: the least that it can have cost.
 pub(crate) struct Bill {
-    budget: Arc<Budget>,
+    budget: Option<Arc<Budget>>,
+    reported: u64,
     pieces: u64,
 }
 
 impl Bill {
-    pub(crate) fn new(budget: Arc<Budget>) -> Self {
-        Self { budget, pieces: 0 }
+    /// Nothing is paid without a budget.
+    pub(crate) fn new(budget: Option<Arc<Budget>>) -> Self {
+        Self {
+            budget,
+            reported: 0,
+            pieces: 0,
+        }
     }
 
     /// Takes in what the model says.
-    pub(crate) async fn add(&mut self, event: &Event) {
+    pub(crate) fn add(&mut self, event: &Event) {
         match event {
-            Event::Usage(usage) => {
-                self.pieces = 0;
-                let tokens = usage.total_tokens.max(usage.prompt_tokens + usage.completion_tokens);
-                // It fails only when the process ends.
-                let _ = self.pay(tokens).await;
-            }
+            Event::Usage(usage) => self.count(usage),
             Event::Content(_) | Event::Reasoning(_) | Event::ToolCall(_) => self.pieces += 1,
             _ => {}
         }
     }
 
-    /// Also when the client goes away at this very moment.
-    fn pay(&self, tokens: u64) -> JoinHandle<()> {
-        let budget = Arc::clone(&self.budget);
-        tokio::spawn(async move { budget.charge(tokens).await })
+    /// Takes in what its provider says that it has cost so far.
+    pub(crate) fn count(&mut self, usage: &Usage) {
+        self.reported = usage.total_tokens.max(usage.prompt_tokens + usage.completion_tokens);
+        self.pieces = 0;
+    }
+
+    /// Pays, and returns once it is counted.
+    pub(crate) async fn settle(mut self) {
+        if let Some(paying) = self.pay() {
+            // It fails only when the process ends.
+            let _ = paying.await;
+        }
+    }
+
+    /// Goes on when the client goes away at this very moment.
+    fn pay(&mut self) -> Option<JoinHandle<()>> {
+        let budget = self.budget.take()?;
+        let tokens = self.reported + self.pieces;
+        (tokens > 0).then(|| tokio::spawn(async move { budget.charge(tokens).await }))
     }
 }
 
 impl Drop for Bill {
     fn drop(&mut self) {
-        if self.pieces > 0 {
-            self.pay(self.pieces);
-        }
+        self.pay();
     }
 }
 
@@ -262,6 +276,39 @@ mod tests {
         assert_eq!(budget.look_at(&morning).await.used, 7);
         assert_eq!(space.get("2026-11-21").await, Ok(Some(130)));
         assert_eq!(space.get("2026-11-22").await, Ok(Some(7)));
+    }
+
+    #[rstest]
+    #[case::nothing("", 0)]
+    #[case::nobody_tells("p p p", 3)]
+    #[case::at_the_end("p p p 13", 13)]
+    #[case::totals_with_every_piece("p 11 p 12 p 13", 13)]
+    #[case::what_was_read_comes_first("11 p p p 15", 15)]
+    #[case::broken_off_after_that("11 p p p", 14)]
+    #[tokio::test]
+    async fn an_answer_is_paid_once(#[case] events: &str, #[case] cost: u64) {
+        let space = Store::new(Arc::new(Ephemeral::default()), "a".into()).space("tokens");
+        for settled in [true, false] {
+            let budget = Arc::new(Budget::new(100, TimeZone::UTC, space.clone()));
+            let before = budget.look().await.used;
+            let mut bill = Bill::new(Some(Arc::clone(&budget)));
+            for event in events.split_whitespace() {
+                bill.add(&match event {
+                    "p" => Event::Content(String::new()),
+                    total => Event::Usage(Usage::new(total.parse().unwrap(), 0)),
+                });
+            }
+            if settled {
+                bill.settle().await;
+            } else {
+                drop(bill);
+                // What was spawned is done once it is its turn.
+                while Arc::strong_count(&budget) > 1 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            assert_eq!(budget.known().used - before, cost, "settled: {settled}");
+        }
     }
 
     #[tokio::test]

@@ -72,7 +72,18 @@ struct Request {
 #[derive(Debug, Default)]
 struct State {
     values: Map<String, Value>,
-    usage: Usage,
+    /// What the rounds before have cost.
+    spent: Usage,
+    /// What this one has cost so far.
+    round: Usage,
+}
+
+impl State {
+    fn usage(&self) -> Usage {
+        let mut usage = self.spent.clone();
+        usage.add(&self.round);
+        usage
+    }
 }
 
 impl Context {
@@ -120,7 +131,7 @@ impl Context {
 
     /// What the request has cost so far.
     pub fn usage(&self) -> Usage {
-        self.state().usage.clone()
+        self.state().usage()
     }
 
     /// Hands `task` to the agent `name` of the same namespace, on behalf of whoever asks this one, and waits for its
@@ -172,8 +183,18 @@ impl Context {
         &self.0.conversation
     }
 
-    pub(crate) fn add_usage(&self, usage: &Usage) {
-        self.state().usage.add(usage);
+    /// A round begins, which has cost nothing yet.
+    pub(crate) fn begin_round(&self) {
+        let mut state = self.state();
+        let round = std::mem::take(&mut state.round);
+        state.spent.add(&round);
+    }
+
+    /// Takes in what the round has cost so far, and returns what the request has.
+    pub(crate) fn count(&self, round: Usage) -> Usage {
+        let mut state = self.state();
+        state.round = round;
+        state.usage()
     }
 
     /// Nothing that can panic runs under the lock, so a poisoned state is as good as any.

@@ -46,7 +46,7 @@ pub enum TurnEvent {
     ToolCall(ToolCall),
     /// A tool of the agent has ended.
     ToolResult(ToolResult),
-    /// What one round cost.
+    /// What the turn has cost so far: the latest one counts.
     Usage(Usage),
     /// The turn is over, for this reason in OpenAI's words. Comes last.
     Finished(String),
@@ -224,18 +224,7 @@ impl Driver {
         loop {
             step = match step {
                 Step::CallModel => {
-                    let mut answer = self.agent.model.stream(turn.request()).await?;
-                    if !std::mem::replace(&mut started, true) {
-                        self.emit(TurnEvent::Started).await;
-                    }
-                    let mut bill = self.agent.budget.clone().map(Bill::new);
-                    while let Some(event) = answer.next().await {
-                        let event = event?;
-                        if let Some(bill) = &mut bill {
-                            bill.add(&event).await;
-                        }
-                        self.on_event(&mut turn, event).await?;
-                    }
+                    self.call_model(&mut turn, &mut started).await?;
                     let step = turn.on_answer();
                     if let Some(said) = turn.request().messages.last() {
                         self.hooks.run(Occasion::Message(said)).await?;
@@ -250,10 +239,45 @@ impl Driver {
         }
     }
 
+    /// One round. However it ends, what it has cost is paid.
+    async fn call_model(&self, turn: &mut Turn, started: &mut bool) -> Result<(), TurnError> {
+        self.context.begin_round();
+        let mut bill = Bill::new(self.agent.budget.clone());
+        let read = self.read_answer(turn, started, &mut bill).await;
+        bill.settle().await;
+        read
+    }
+
+    async fn read_answer(&self, turn: &mut Turn, started: &mut bool, bill: &mut Bill) -> Result<(), TurnError> {
+        let mut answer = match self.agent.model.stream(turn.request()).await {
+            Ok(answer) => answer,
+            Err(mut error) => {
+                if let Some(usage) = error.usage.take() {
+                    bill.count(&usage);
+                    let usage = self.context.count(*usage);
+                    // Nothing is told of a turn before its start.
+                    if *started {
+                        self.emit(TurnEvent::Usage(usage)).await;
+                    }
+                }
+                return Err(error.into());
+            }
+        };
+        if !std::mem::replace(started, true) {
+            self.emit(TurnEvent::Started).await;
+        }
+        while let Some(event) = answer.next().await {
+            let event = event?;
+            bill.add(&event);
+            self.on_event(turn, event).await?;
+        }
+        Ok(())
+    }
+
     async fn on_event(&self, turn: &mut Turn, event: Event) -> Result<(), TurnError> {
         if let Event::Usage(usage) = &event {
-            self.context.add_usage(usage);
-            self.emit(TurnEvent::Usage(usage.clone())).await;
+            let usage = self.context.count(usage.clone());
+            self.emit(TurnEvent::Usage(usage)).await;
         }
         match turn.on_event(event) {
             Some(delta) => self.emit_delta(delta).await,

@@ -68,9 +68,9 @@ impl Record {
         self.trace.context()
     }
 
-    /// Adds what one round has cost. A round that is broken off is not known to cost anything.
+    /// Adds to the record what the request has cost so far: the latest report counts.
     pub(crate) fn add(&mut self, usage: &Usage) {
-        self.usage.get_or_insert_default().add(usage);
+        self.usage = Some(usage.clone());
     }
 
     /// What the request has cost so far; `None` when the provider does not say.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::{StatusCode, header::RETRY_AFTER};
-use rockbot_fakes::Step;
+use rockbot_fakes::{Call, Step};
 use serde_json::{Value, json};
 
 use crate::site::{PATIENCE, Site, agent, user};
@@ -90,6 +90,93 @@ async fn an_answer_whose_cost_nobody_tells_costs_what_has_come_of_it() {
         assert!(Instant::now() < deadline, "what it said was free");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// What the metrics say that requests to the agent have cost: tokens read and written.
+async fn counted(site: &Site) -> [u64; 2] {
+    let (_, text) = site.get_text("/metrics").await;
+    ["prompt", "completion"].map(|kind| {
+        let mut lines = text.lines().filter(|line| line.starts_with("rockbot_tokens_total{"));
+        let line = lines.find(|line| line.contains(&format!(r#""{kind}""#)));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    })
+}
+
+#[tokio::test]
+async fn a_cost_that_is_told_with_every_chunk_is_paid_once() {
+    let site = limited(100_000, json!({ "type": "Ephemeral" })).await;
+    let repeated = |step| Step {
+        repeat_usage: true,
+        ..step
+    };
+    let call = Step::call([Call::new("execute_python_script", json!({ "script": "1" }))]);
+    let rounds = [call, Step::say("one two three")];
+    let mut costs = Vec::new();
+    for rounds in [rounds.clone(), rounds.map(repeated)] {
+        site.model.script("scripted", rounds);
+        let before = (used(&site).await, counted(&site).await);
+        let (_, mut answer) = site.ask(user("hello")).await;
+        let [read, written] = counted(&site).await;
+        let usage = ["prompt_tokens", "completion_tokens"].map(|name| answer["usage"][name].as_u64().unwrap());
+        assert_eq!([read - before.1[0], written - before.1[1]], usage);
+        assert_eq!(used(&site).await - before.0, usage.iter().sum::<u64>());
+        costs.push(answer["usage"].take());
+    }
+    assert_eq!(costs[0], costs[1]);
+}
+
+/// What was read is most of the cost of a long conversation, and is known before the first word.
+#[tokio::test]
+async fn whoever_hangs_up_pays_what_is_known_by_then() {
+    for (provider, repeat_usage) in [("OpenAI", true), ("Anthropic", false), ("Gemini", false)] {
+        let site = limited(100_000, json!({ "type": "Ephemeral" })).await;
+        let endless = Step {
+            pause_ms: 20,
+            repeat_usage,
+            ..Step::say("word ".repeat(10_000))
+        };
+        let url = site.model.script("endless", [endless]);
+        let mut config = agent("a", &url);
+        config["limits"] = json!({ "dailyTokens": 100_000 });
+        config["model"]["provider"] = json!(provider);
+        site.set(vec![config]);
+        let body = json!({ "stream": true, "messages": user(&"long ".repeat(1000))["messages"] });
+        let mut answer = site.post("/a/chat/completions", &body).send().await.unwrap();
+        for _ in 0..2 {
+            answer.chunk().await.unwrap().unwrap();
+        }
+        drop(answer);
+        site.metric(r#"rockbot_requests_total{agent="a",status="disconnected"} 1"#)
+            .await;
+        let deadline = Instant::now() + PATIENCE;
+        while used(&site).await < 1000 {
+            assert!(Instant::now() < deadline, "{provider}: what it read was free");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let ([read, _], paid) = (counted(&site).await, used(&site).await);
+        assert!(
+            (1000..1100).contains(&read) && (read..2000).contains(&paid),
+            "{provider}: {read}, {paid}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(used(&site).await, paid, "{provider}: it was paid once");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_used_is_paid() {
+    let site = limited(100_000, json!({ "type": "Ephemeral" })).await;
+    let malformed = Step {
+        finish_reason: Some("MALFORMED_FUNCTION_CALL".into()),
+        ..Step::default()
+    };
+    let url = site.model.script("malformed", [malformed]);
+    let mut config = agent("a", &url);
+    config["limits"] = json!({ "dailyTokens": 100_000 });
+    config["model"]["provider"] = json!("Gemini");
+    site.set(vec![config]);
+    assert_eq!(site.ask(user(&"long ".repeat(1000))).await.0, StatusCode::BAD_GATEWAY);
+    assert!(used(&site).await >= 1000);
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ async fn an_answer_at_once_is_a_response_object() {
         ("response_format", format),
         ("verbosity", json!("low")),
         ("reasoning_effort", json!("low")),
-        ("max_completion_tokens", json!(100)),
+        ("max_tokens", json!(100)),
         ("temperature", json!(0.5)),
         ("user", json!("someone")),
         ("metadata", Value::Null),
