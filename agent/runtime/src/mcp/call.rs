@@ -1,9 +1,6 @@
 //! One tool of an MCP server: from a call to `tools/call` and from its result to text for the model.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rmcp::{
@@ -17,7 +14,7 @@ use rmcp::{
 use rockbot_telemetry::{KeyValue, Span, SpanKind, semconv, traceparent};
 use serde_json::{Map, Value};
 
-use super::Link;
+use super::{Link, Session};
 use crate::{
     Metrics,
     metrics::McpRequest,
@@ -28,7 +25,7 @@ const METHOD: &str = "tools/call";
 
 /// Runs one tool of a server.
 pub(super) struct McpTool {
-    pub(super) link: Arc<Link>,
+    pub(super) link: Link,
     pub(super) metrics: Metrics,
     /// Where the server is.
     pub(super) host: String,
@@ -44,11 +41,11 @@ impl ToolExecutor for McpTool {
         request: &ToolInvokeRequest,
         arguments: Map<String, Value>,
     ) -> Result<ToolInvokeResponse, ToolError> {
-        let Some(peer) = self.link.peer.load_full() else {
+        let Some(session) = self.link.load_full() else {
             let message = "the MCP server of this tool is not connected at the moment; try again later";
             return Err(request.error(Code::ExecutionFailed, message).retryable());
         };
-        match self.call(&peer, arguments).await {
+        match self.call(&session.peer, arguments).await {
             Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => {
                 Ok(request.failure(text(&result)))
             }
@@ -57,7 +54,7 @@ impl ToolExecutor for McpTool {
                 let message = "the tool asks for input or runs as a task; this agent supports neither";
                 Err(request.error(Code::ExecutionFailed, message))
             }
-            Err(error) => Err(self.tool_error(request, error)),
+            Err(error) => Err(tool_error(request, &session, error)),
         }
     }
 
@@ -107,22 +104,23 @@ impl McpTool {
         };
         answer
     }
+}
 
-    fn tool_error(&self, request: &ToolInvokeRequest, error: ServiceError) -> ToolError {
-        match error {
-            ServiceError::McpError(error) if error.code == ErrorCode::INVALID_PARAMS => {
-                request.error(Code::InvalidArguments, error.message)
-            }
-            ServiceError::McpError(error) => request.error(Code::ExecutionFailed, error.message),
-            ServiceError::Timeout { .. } => request.error(Code::Timeout, error.to_string()),
-            ServiceError::TransportSend(_) | ServiceError::TransportClosed => {
-                self.link.broken.notify_one();
-                tracing::warn!("the connection to the MCP server broke: {error}");
-                let message = "the connection to the MCP server of this tool broke; try again later";
-                request.error(Code::ExecutionFailed, message).retryable()
-            }
-            other => request.error(Code::ExecutionFailed, other.to_string()),
+/// The failure of a call of `session`, as the model reads it. A broken connection is the end of the session.
+fn tool_error(request: &ToolInvokeRequest, session: &Session, error: ServiceError) -> ToolError {
+    match error {
+        ServiceError::McpError(error) if error.code == ErrorCode::INVALID_PARAMS => {
+            request.error(Code::InvalidArguments, error.message)
         }
+        ServiceError::McpError(error) => request.error(Code::ExecutionFailed, error.message),
+        ServiceError::Timeout { .. } => request.error(Code::Timeout, error.to_string()),
+        ServiceError::TransportSend(_) | ServiceError::TransportClosed => {
+            session.broken.cancel();
+            tracing::warn!("the connection to the MCP server broke: {error}");
+            let message = "the connection to the MCP server of this tool broke; try again later";
+            request.error(Code::ExecutionFailed, message).retryable()
+        }
+        other => request.error(Code::ExecutionFailed, other.to_string()),
     }
 }
 

@@ -48,14 +48,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Keeps servers connected until it is dropped.
 pub(crate) struct Connections {
-    servers: Vec<(String, Arc<Link>)>,
+    servers: Vec<(String, Link)>,
     _stop: DropGuard,
 }
 
 impl Connections {
     /// Names of the servers without a connection at the moment.
     pub(crate) fn lost(&self) -> impl Iterator<Item = &str> {
-        let lost = self.servers.iter().filter(|(_, link)| link.peer.load().is_none());
+        let lost = self.servers.iter().filter(|(_, link)| link.load().is_none());
         lost.map(|(name, _)| name.as_str())
     }
 }
@@ -65,7 +65,7 @@ pub(crate) fn connect(servers: &[McpServerConfig], registry: &Arc<ToolRegistry>,
     let stop = CancellationToken::new();
     let mut links = Vec::with_capacity(servers.len());
     for config in servers {
-        let link = Arc::<Link>::default();
+        let link = Link::default();
         links.push((config.name.clone(), Arc::clone(&link)));
         let span = info_span!("mcp", server = config.name);
         let server = Server {
@@ -84,14 +84,14 @@ pub(crate) fn connect(servers: &[McpServerConfig], registry: &Arc<ToolRegistry>,
     }
 }
 
-/// The connection of a server, shared with the tools that use it.
-#[derive(Default)]
-struct Link {
-    peer: ArcSwapOption<Peer<RoleClient>>,
-    /// The server says that its tools have changed.
-    changed: Arc<Notify>,
-    /// A call found the connection broken.
-    broken: Notify,
+/// The session that a server has at the moment, shared with the tools that use it.
+type Link = Arc<ArcSwapOption<Session>>;
+
+/// One connection of a server, from its first list of tools to its end.
+struct Session {
+    peer: Peer<RoleClient>,
+    /// A call found it broken. Calls that were in flight end after it, and must not end the one that follows.
+    broken: CancellationToken,
 }
 
 /// Why a server has no connection.
@@ -112,7 +112,7 @@ enum ConnectionError {
 struct Server {
     config: McpServerConfig,
     registry: Arc<ToolRegistry>,
-    link: Arc<Link>,
+    link: Link,
     metrics: Metrics,
     /// Where the server is, for those who count.
     host: String,
@@ -124,7 +124,7 @@ impl Server {
         let mut failures = 0;
         loop {
             let result = self.session(&mut failures).await;
-            self.link.peer.store(None);
+            self.link.store(None);
             let pause = pause(failures, rand::rng().random());
             failures = failures.saturating_add(1);
             if let Err(error) = result {
@@ -144,36 +144,59 @@ impl Server {
             preferred_versions: vec![ProtocolVersion::LATEST],
             legacy_version: Some(ProtocolVersion::V_2025_11_25),
         };
+        let changed = Arc::<Notify>::default();
         let handler = Handler {
-            changed: Arc::clone(&self.link.changed),
+            changed: Arc::clone(&changed),
         };
         let handshake = timeout(HANDSHAKE_DEADLINE, handler.serve_with_lifecycle(transport, lifecycle)).await;
         let service = handshake
             .map_err(|_| ConnectionError::Silent(HANDSHAKE_DEADLINE))?
             .map_err(Box::new)?;
-        self.link.peer.store(Some(Arc::new(service.peer().clone())));
+        let session = Arc::new(Session {
+            peer: service.peer().clone(),
+            broken: CancellationToken::new(),
+        });
+        let listed = session
+            .broken
+            .run_until_cancelled(self.keep_listed(&session, &changed, failures));
+        listed.await.unwrap_or(Err(ConnectionError::Broken))
+    }
+
+    /// Lists the tools again and again. Calls use the session from the first list on: a server that cannot tell what its
+    /// tools are is not connected.
+    async fn keep_listed(
+        &mut self,
+        session: &Arc<Session>,
+        changed: &Notify,
+        failures: &mut u32,
+    ) -> Result<(), ConnectionError> {
         loop {
-            let asked = Instant::now();
-            let tools = timeout(LIST_DEADLINE, service.list_all_tools()).await;
-            let error_type = match &tools {
-                Ok(Ok(_)) => "",
-                Ok(Err(error)) => call::error_type(error),
-                Err(_) => "timeout",
-            };
-            let request = McpRequest {
-                method: "tools/list",
-                tool: "",
-                error_type,
-            };
-            self.metrics.mcp_answered(&self.host, request, asked.elapsed());
-            self.offer(tools.map_err(|_| ConnectionError::Silent(LIST_DEADLINE))??);
+            let tools = self.list(&session.peer).await?;
+            self.link.store(Some(Arc::clone(session)));
+            self.offer(tools);
             *failures = 0;
             tokio::select! {
-                () = self.link.changed.notified() => {}
+                () = changed.notified() => {}
                 () = tokio::time::sleep(LIST_AGAIN.mul_f64(rand::rng().random_range(0.9..1.1))) => {}
-                () = self.link.broken.notified() => return Err(ConnectionError::Broken),
             }
         }
+    }
+
+    async fn list(&self, peer: &Peer<RoleClient>) -> Result<Vec<rmcp::model::Tool>, ConnectionError> {
+        let asked = Instant::now();
+        let tools = timeout(LIST_DEADLINE, peer.list_all_tools()).await;
+        let error_type = match &tools {
+            Ok(Ok(_)) => "",
+            Ok(Err(error)) => call::error_type(error),
+            Err(_) => "timeout",
+        };
+        let request = McpRequest {
+            method: "tools/list",
+            tool: "",
+            error_type,
+        };
+        self.metrics.mcp_answered(&self.host, request, asked.elapsed());
+        Ok(tools.map_err(|_| ConnectionError::Silent(LIST_DEADLINE))??)
     }
 
     /// Replaces the tools on offer by `tools`, touching only what differs.
@@ -275,3 +298,6 @@ fn pause(failures: u32, dice: f64) -> Duration {
         .min(LONGEST_PAUSE)
         .mul_f64(0.5 + dice / 2.0)
 }
+
+#[cfg(test)]
+mod tests;
