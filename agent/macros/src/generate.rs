@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
-use syn::{LitStr, Result, spanned::Spanned};
+use syn::{Ident, LitStr, Result, ext::IdentExt, spanned::Spanned};
 
 use crate::{
     function::{Argument, Function, Input, last_segment},
@@ -14,8 +14,13 @@ const DEFAULT_TIMEOUT_SECONDS: u64 = 60;
 
 /// The name under which a model calls a function.
 pub(crate) fn name(function: &Function) -> LitStr {
-    let of_function = || LitStr::new(&function.ident.to_string(), function.ident.span());
+    let of_function = || LitStr::new(&text(&function.ident), function.ident.span());
     function.settings.name.clone().unwrap_or_else(of_function)
+}
+
+/// A name as it is written elsewhere than in Rust: `r#type` is `type`.
+pub(crate) fn text(ident: &Ident) -> String {
+    ident.unraw().to_string()
 }
 
 /// The statement that registers `function`.
@@ -100,7 +105,7 @@ fn tool(function: &Function) -> Result<TokenStream> {
 
 fn hook(function: &Function) -> TokenStream {
     let settings = &function.settings;
-    let name = function.ident.to_string();
+    let name = text(&function.ident);
     let priority = settings.priority.unwrap_or(DEFAULT_PRIORITY);
     let scope = scope(function);
     let (this, again, call) = (this(function), again(function), call(function));
@@ -139,7 +144,7 @@ fn hook(function: &Function) -> TokenStream {
 }
 
 fn prompt(function: &Function) -> TokenStream {
-    let name = function.ident.to_string();
+    let name = text(&function.ident);
     let priority = function.settings.priority.unwrap_or(DEFAULT_PRIORITY);
     let scope = scope(function);
     let (this, again, call) = (this(function), again(function), call(function));
@@ -179,7 +184,7 @@ fn parameter(argument: &Argument) -> TokenStream {
         docs,
         default,
     } = argument;
-    let name = ident.to_string();
+    let name = text(ident);
     let may_be_absent = last_segment(ty).is_some_and(|name| name == "Option");
     match default {
         Some(default) => {
@@ -192,7 +197,7 @@ fn parameter(argument: &Argument) -> TokenStream {
 }
 
 fn argument((position, argument): (usize, &Argument)) -> TokenStream {
-    let (ty, name) = (&argument.ty, argument.ident.to_string());
+    let (ty, name) = (&argument.ty, text(&argument.ident));
     let local = format_ident!("__argument{position}");
     match &argument.default {
         Some(default) => quote_spanned! {ty.span()=>

@@ -113,8 +113,8 @@ fn name_in(settings: TokenStream) -> Result<Option<LitStr>> {
 /// `WeatherReportSkill` is `weather_report`.
 fn default_name(ty: &Type) -> Result<String> {
     let ident = last_segment(ty)
-        .ok_or_else(|| syn::Error::new(ty.span(), "name this skill: #[skill(name = \"…\")]"))?
-        .to_string();
+        .map(generate::text)
+        .ok_or_else(|| syn::Error::new(ty.span(), "name this skill: #[skill(name = \"…\")]"))?;
     let stem = ident
         .strip_suffix("Skill")
         .filter(|stem| !stem.is_empty())

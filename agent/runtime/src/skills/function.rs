@@ -40,28 +40,31 @@ impl Parameters {
     #[must_use]
     pub fn required<T: JsonSchema>(mut self, name: &str, description: &str) -> Self {
         self.required.push(name.to_owned());
-        self.optional::<T>(name, description)
+        self.add::<T>(name, description, None)
     }
 
     /// A parameter that may be left out.
     #[must_use]
-    pub fn optional<T: JsonSchema>(mut self, name: &str, description: &str) -> Self {
-        let mut schema = self.generator.subschema_for::<T>();
-        if !description.is_empty() {
-            schema.insert("description".to_owned(), description.into());
-        }
-        self.properties.insert(name.to_owned(), schema.to_value());
-        self
+    pub fn optional<T: JsonSchema>(self, name: &str, description: &str) -> Self {
+        self.add::<T>(name, description, None)
     }
 
     /// A parameter that is `default` when it is left out.
     #[must_use]
     pub fn defaulted<T: JsonSchema + Serialize>(self, name: &str, description: &str, default: &T) -> Self {
-        let mut parameters = self.optional::<T>(name, description);
-        if let (Some(property), Ok(default)) = (parameters.properties.get_mut(name), serde_json::to_value(default)) {
-            property["default"] = default;
+        self.add::<T>(name, description, serde_json::to_value(default).ok())
+    }
+
+    fn add<T: JsonSchema>(mut self, name: &str, description: &str, default: Option<Value>) -> Self {
+        let mut schema = self.generator.subschema_for::<T>();
+        // That of a type which may be anything is `true`.
+        let property = schema.ensure_object();
+        if !description.is_empty() {
+            property.insert("description".to_owned(), description.into());
         }
-        parameters
+        property.extend(default.map(|default| ("default".to_owned(), default)));
+        self.properties.insert(name.to_owned(), schema.to_value());
+        self
     }
 
     /// The schema of all of them.

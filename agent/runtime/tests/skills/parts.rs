@@ -128,6 +128,61 @@ fn d1_a_function_becomes_a_tool() {
     );
 }
 
+#[expect(non_camel_case_types, reason = "the name of a type may be a word of Rust, too")]
+struct r#dyn;
+
+#[skill]
+impl r#dyn {
+    /// Has names that are words of Rust.
+    #[tool]
+    fn r#match(
+        r#type: String,
+        #[default(json!({}))] r#where: Value,
+        r#in: Value,
+        /// Where it goes.
+        #[default(Value::Null)]
+        r#for: Value,
+    ) -> String {
+        format!("{} {} {} {}", r#type, r#where, r#in, r#for)
+    }
+
+    #[prompt]
+    fn r#static() -> &'static str {
+        ""
+    }
+
+    #[hook(on_connection)]
+    fn r#move() {}
+}
+
+#[tokio::test]
+async fn d1_words_of_rust_and_values_of_any_type_are_parameters() {
+    let skill = Arc::new(r#dyn);
+    assert_eq!(skill.name(), "dyn");
+    let parts = skill.parts();
+    assert_eq!((&*parts.prompts[0].name, &*parts.hooks[0].name), ("static", "move"));
+    let tool = &parts.tools[0].0;
+    assert_eq!(tool.name, "match");
+    let expected = json!({
+        "type": "object",
+        "properties": {
+            "type": { "type": "string" },
+            "where": { "default": {} },
+            "in": {},
+            "for": { "description": "Where it goes.", "default": null },
+        },
+        "additionalProperties": false,
+        "required": ["type", "in"],
+    });
+    assert_eq!(tool.parameters_schema, expected);
+    let site = Site::new(
+        vec![Arc::new(r#dyn)],
+        [call(&[("match", json!({ "type": "x", "in": [1] }))]), say("ok")],
+    );
+    site.ask().await;
+    assert_eq!(site.results(), ["x {} [1] null"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn d1_d5_d8_d9_the_model_reads_what_functions_answer_and_why_they_fail() {
     let calls: [(&str, Value); 8] = [
