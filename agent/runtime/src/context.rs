@@ -137,19 +137,21 @@ impl Context {
     /// Hands `task` to the agent `name` of the same namespace, on behalf of whoever asks this one, and waits for its
     /// answer. The task is all that it learns.
     ///
+    /// It is sent the key of the first declared handoff to it that has one, and whose scope admits the caller.
+    ///
     /// That there is no such agent, that it fails, or that it has handed this very request on, is a result with
     /// `success: false`.
     pub async fn ask_agent(&self, name: &str, task: &str) -> HandoffResult {
+        let Some(peers) = &self.0.peers else {
+            return HandoffResult::failed("this agent knows no other agents");
+        };
         let task = Task {
             agent: name,
             text: task,
             with_conversation: false,
-            key_file: None,
+            key_file: peers.key_for(name, self),
         };
-        match &self.0.peers {
-            Some(peers) => peers.ask(self, &task).await,
-            None => HandoffResult::failed("this agent knows no other agents"),
-        }
+        peers.ask(self, &task).await
     }
 
     /// What templates and webhooks learn of the request.

@@ -190,7 +190,11 @@ impl Agent {
                 })?;
         }
         let outbound = Arc::<Outbound>::default();
-        let peers = Arc::new(Peers::new(environment.directory.clone(), Arc::clone(&outbound)));
+        let peers = Arc::new(Peers::new(
+            environment.directory.clone(),
+            Arc::clone(&outbound),
+            &config.handoffs,
+        ));
         let declared = Declared::of(&config, &outbound, &peers).map_err(|wrong| AgentError::Declared {
             agent: config.name.clone(),
             field: wrong.field,

@@ -6,13 +6,17 @@
 mod answer;
 mod chain;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use reqwest::{
     Response,
     header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue},
 };
+use rockbot_agent_config::{HandoffConfig, HandoffTarget};
 use rockbot_llm::chat::Message;
 use serde_json::{Value, json};
 use url::Url;
@@ -20,6 +24,7 @@ use url::Url;
 use crate::{
     Context,
     outbound::{self, Outbound},
+    scope::Scope,
     skills::HandoffResult,
 };
 
@@ -43,6 +48,15 @@ pub trait Directory: Send + Sync {
 pub(crate) struct Peers {
     directory: Option<Arc<dyn Directory>>,
     outbound: Arc<Outbound>,
+    keys: Vec<Key>,
+}
+
+/// A key that a declared handoff has for an agent.
+struct Key {
+    agent: String,
+    file: PathBuf,
+    /// For whose requests it counts.
+    scope: Scope,
 }
 
 /// What another agent is to do.
@@ -58,8 +72,25 @@ pub(crate) struct Task<'a> {
 }
 
 impl Peers {
-    pub(crate) fn new(directory: Option<Arc<dyn Directory>>, outbound: Arc<Outbound>) -> Self {
-        Self { directory, outbound }
+    /// Those that `directory` finds; `handoffs` have keys for some of them.
+    pub(crate) fn new(
+        directory: Option<Arc<dyn Directory>>,
+        outbound: Arc<Outbound>,
+        handoffs: &[HandoffConfig],
+    ) -> Self {
+        Self {
+            directory,
+            outbound,
+            keys: handoffs.iter().filter_map(Key::of).collect(),
+        }
+    }
+
+    /// The key for the agent `name` in requests like that of `context`: of the first handoff to it that has one and that
+    /// whoever asks may use.
+    pub(crate) fn key_for(&self, name: &str, context: &Context) -> Option<&Path> {
+        let mut keys = self.keys.iter().filter(|key| key.agent == name);
+        let key = keys.find(|key| key.scope.admits(&context.scope))?;
+        Some(&key.file)
     }
 
     /// Hands a task on and waits for what becomes of it. Whoever stops waiting ends it at the other agent.
@@ -88,6 +119,22 @@ impl Peers {
             return Err(refusal(response).await);
         }
         answer::read(response).await
+    }
+}
+
+impl Key {
+    fn of(handoff: &HandoffConfig) -> Option<Self> {
+        match &handoff.to {
+            HandoffTarget::Agent {
+                name,
+                key_file: Some(file),
+            } => Some(Self {
+                agent: name.clone(),
+                file: file.clone(),
+                scope: Scope::any_of([&handoff.scope]),
+            }),
+            _ => None,
+        }
     }
 }
 
