@@ -9,7 +9,7 @@ use crate::StoreError;
 /// Largest entry.
 pub const MAX_ENTRY: usize = 8 << 20;
 
-/// Where an entry is.
+/// Where an entry is. Nothing in it holds NUL, which a database cannot keep in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key<'a> {
     /// Whose it is.

@@ -16,6 +16,9 @@ pub enum StoreError {
     /// There is no room.
     #[error("the storage is full: {0}")]
     Full(String),
+    /// It works, and does not take this.
+    #[error("the storage does not take this: {0}")]
+    Refused(String),
     /// It does not answer, or not as it should.
     #[error("the storage cannot be used: {0}")]
     Unavailable(String),

@@ -15,7 +15,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::{sync::Mutex, time::timeout};
 use tokio_postgres::{
-    Client, Row,
+    Client, Error, Row,
     types::{ToSql, Type},
 };
 
@@ -71,10 +71,12 @@ impl Postgres {
         let work = async {
             let client = used.insert(self.client().await?);
             let rows = client.query_typed(statement, parameters).await;
-            rows.map_err(|error| connect::failed(&error))
+            rows.map_err(|error| failed(&error))
         };
         let result = timeout(DEADLINE, work).await.unwrap_or_else(|_| Err(late()));
-        if let (Err(_), Some(client)) = (&result, used) {
+        if let (Err(error), Some(client)) = (&result, used)
+            && !matches!(error, StoreError::Refused(_))
+        {
             self.give_up(&client).await;
         }
         result
@@ -99,10 +101,22 @@ impl Postgres {
         }
     }
 
-    /// A connection that has failed once may be stuck: the next query makes another.
+    /// A connection that has failed once may be stuck, or lead to where the tables are no more: the next query makes
+    /// another.
     async fn give_up(&self, failed: &Arc<Client>) {
         let mut connection = self.connection.lock().await;
         connection.client.take_if(|client| Arc::ptr_eq(client, failed));
+    }
+}
+
+/// Why a statement failed. Where its values are to blame, the connection is as good as before, and so is the database.
+fn failed(error: &Error) -> StoreError {
+    /// Classes of states: data exceptions, and limits that are exceeded.
+    const OF_VALUES: [&str; 2] = ["22", "54"];
+    let state = error.code().map_or("", |state| state.code());
+    match OF_VALUES.iter().any(|class| state.starts_with(class)) {
+        true => StoreError::Refused(connect::causes(error)),
+        false => connect::failed(error),
     }
 }
 

@@ -57,8 +57,8 @@ impl Space {
     /// # Errors
     /// When it is too large, when there is no room, or the backend cannot be used.
     pub async fn put<T: Serialize>(&self, name: &str, value: &T, lifetime: Option<Duration>) -> Result<(), StoreError> {
-        let bytes = write(name, value)?;
-        self.note(self.backend.put(self.key(name), &bytes, lifetime).await)
+        let (key, bytes) = (self.key(name).ok_or_else(|| no_key(name))?, write(name, value)?);
+        self.note(self.backend.put(key, &bytes, lifetime).await)
     }
 
     /// Keeps `value` as `name` unless there is one. Says whether there was none.
@@ -71,8 +71,8 @@ impl Space {
         value: &T,
         lifetime: Option<Duration>,
     ) -> Result<bool, StoreError> {
-        let bytes = write(name, value)?;
-        self.note(self.backend.swap(self.key(name), None, &bytes, lifetime).await)
+        let (key, bytes) = (self.key(name).ok_or_else(|| no_key(name))?, write(name, value)?);
+        self.note(self.backend.swap(key, None, &bytes, lifetime).await)
     }
 
     /// Adds `amount` to the counter `name` and returns the sum. What others add at the same time is in it, too.
@@ -80,7 +80,7 @@ impl Space {
     /// # Errors
     /// When there is no room, the backend cannot be used, or the entry is no counter.
     pub async fn add(&self, name: &str, amount: u64, lifetime: Option<Duration>) -> Result<u64, StoreError> {
-        let key = self.key(name);
+        let key = self.key(name).ok_or_else(|| no_key(name))?;
         for _ in 0..ATTEMPTS {
             let present = self.note(self.backend.get(key).await)?;
             let before: u64 = present.as_deref().map_or(Ok(0), |bytes| read(name, bytes))?;
@@ -100,7 +100,10 @@ impl Space {
     /// # Errors
     /// When the backend cannot be used.
     pub async fn delete(&self, name: &str) -> Result<bool, StoreError> {
-        self.note(self.backend.delete(self.key(name)).await)
+        match self.key(name) {
+            Some(key) => self.note(self.backend.delete(key).await),
+            None => Ok(false),
+        }
     }
 
     /// The entries whose names begin with `prefix`, in the order of their names, at most `limit`.
@@ -108,21 +111,27 @@ impl Space {
     /// # Errors
     /// When the backend cannot be used, or an entry is no `T`.
     pub async fn list<T: DeserializeOwned>(&self, prefix: &str, limit: usize) -> Result<Vec<(String, T)>, StoreError> {
-        let found = self.note(self.backend.list(self.key(prefix), limit).await)?;
+        let Some(prefix) = self.key(prefix) else {
+            return Ok(Vec::new());
+        };
+        let found = self.note(self.backend.list(prefix, limit).await)?;
         let read = |(name, bytes): (String, Vec<u8>)| read(&name, &bytes).map(|value| (name, value));
         found.into_iter().map(read).collect()
     }
 
-    fn key<'a>(&'a self, name: &'a str) -> Key<'a> {
-        Key {
+    /// `None` for a name that nothing can have.
+    fn key<'a>(&'a self, name: &'a str) -> Option<Key<'a>> {
+        let key = Key {
             owner: &self.owner,
             kind: self.kind,
             name,
-        }
+        };
+        (!name.contains('\0')).then_some(key)
     }
 
     fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        self.failing.store(result.is_err(), Ordering::Relaxed);
+        let fails = !matches!(result, Ok(_) | Err(StoreError::Refused(_)));
+        self.failing.store(fails, Ordering::Relaxed);
         result
     }
 }
@@ -148,3 +157,7 @@ fn unreadable(name: &str, error: &serde_json::Error) -> StoreError {
         reason: error.to_string(),
     }
 }
+fn no_key(name: &str) -> StoreError {
+    StoreError::Refused(format!("the name {name:?} holds NUL"))
+}
+

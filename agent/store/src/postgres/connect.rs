@@ -163,7 +163,7 @@ fn is_of_unknown_authority(error: &tokio_postgres::Error) -> bool {
     )
 }
 
-fn causes(error: &tokio_postgres::Error) -> String {
+pub(super) fn causes(error: &tokio_postgres::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -16,6 +16,7 @@ pub(crate) async fn check(backend: Arc<dyn Backend>) {
     a_swap_is_all_or_nothing(&*backend).await;
     what_has_ended_is_gone(&*backend).await;
     values_are_json(Store::new(Arc::clone(&backend), "json".into())).await;
+    no_name_holds_nul(Store::new(Arc::clone(&backend), "nul".into())).await;
     counters_lose_nothing(Store::new(backend, "counters".into())).await;
 }
 
@@ -143,6 +144,27 @@ async fn values_are_json(store: Store) {
     let error = space.put("large", &"x".repeat(MAX_ENTRY), None).await.unwrap_err();
     assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
     space.delete("large").await.unwrap();
+}
+
+async fn no_name_holds_nul(store: Store) {
+    let space = store.space("values");
+    for name in ["\0", "a\0", "a\0b"] {
+        assert_eq!(space.get::<Value>(name).await, Ok(None));
+        assert_eq!(space.list::<Value>(name, 9).await, Ok(vec![]));
+        assert_eq!(space.delete(name).await, Ok(false));
+        for error in [
+            space.put(name, &1, None).await.unwrap_err(),
+            space.put_if_absent(name, &1, None).await.unwrap_err(),
+            space.add(name, 1, None).await.unwrap_err(),
+        ] {
+            assert!(matches!(error, StoreError::Refused(_)), "{error}");
+            assert!(error.to_string().contains("holds NUL"), "{error}");
+        }
+    }
+    assert!(
+        !store.is_failing(),
+        "whoever asks for nonsense is no reason to repair the storage"
+    );
 }
 
 async fn counters_lose_nothing(store: Store) {

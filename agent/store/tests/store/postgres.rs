@@ -85,6 +85,48 @@ async fn a_database_that_comes_back_is_used_again() {
     assert_eq!(database.get(KEY).await, Ok(Some(b"1".to_vec())));
 }
 
+/// The processes that serve connections of agents.
+async fn served_by(client: &Client) -> Vec<i32> {
+    let agents = "SELECT pid FROM pg_stat_activity WHERE application_name = 'rockbot-agent'";
+    let rows = client.query(agents, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn a_value_that_is_refused_costs_no_connection() {
+    let server = Server::start();
+    let database = Arc::new(postgres(&server, &server.url()));
+    database.put(KEY, b"1", None).await.unwrap();
+    let client = client(&server).await;
+    let before = served_by(&client).await;
+    // Too much for an index, and compression does not help.
+    let long: String = (0..3000u32)
+        .map(|number| format!("{:x}", number.wrapping_mul(2_654_435_761)))
+        .collect();
+    let names = ["a\0", long.as_str()];
+    for name in names {
+        let error = database.put(Key { name, ..KEY }, b"1", None).await.unwrap_err();
+        assert!(matches!(error, StoreError::Refused(_)), "{error}");
+    }
+    let store = Store::new(database.clone(), "me".into());
+    assert!(store.space("x").put(&long, &1, None).await.is_err());
+    assert!(!store.is_failing());
+    assert_eq!(database.get(KEY).await, Ok(Some(b"1".to_vec())));
+    assert_eq!(served_by(&client).await, before);
+}
+
+#[tokio::test]
+async fn tables_that_were_dropped_are_made_again() {
+    let server = Server::start();
+    let database = postgres(&server, &server.url());
+    database.put(KEY, b"1", None).await.unwrap();
+    let drop = "DROP TABLE rockbot_entries, rockbot_schema";
+    client(&server).await.batch_execute(drop).await.unwrap();
+    let error = database.get(KEY).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    assert_eq!(database.get(KEY).await, Ok(None));
+}
+
 #[tokio::test]
 async fn errors_say_what_to_do_and_nothing_that_is_secret() {
     let server = Server::start();
