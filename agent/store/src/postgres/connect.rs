@@ -55,16 +55,16 @@ fn config(text: &str, settings: &PostgresSettings) -> Result<Config, String> {
         .map_err(|error| format!("cannot be used with the host {host:?}: {error}"))?;
     url.set_port(Some(*port))
         .map_err(|()| format!("holds no URL with a host, {expected}"))?;
-    // Certificates are always verified in full, so the stricter modes are what `require` is here.
-    let query: Vec<_> = url.query_pairs().into_owned().collect();
-    if !query.is_empty() {
-        url.query_pairs_mut()
-            .clear()
-            .extend_pairs(query.iter().map(|(name, value)| {
-                let is_strict = name == "sslmode" && matches!(&**value, "verify-ca" | "verify-full");
-                (name, if is_strict { "require" } else { value })
-            }));
-    }
+    // Certificates are always verified in full, so the stricter modes are what `require` is here. All else stays as it is
+    // written: this is no form of a web page, in which a blank could be a plus.
+    let option = |option| match option {
+        "sslmode=verify-ca" | "sslmode=verify-full" => "sslmode=require",
+        other => other,
+    };
+    let query = url
+        .query()
+        .map(|query| query.split('&').map(option).collect::<Vec<_>>());
+    url.set_query(query.map(|query| query.join("&")).as_deref());
     let mut config: Config = url
         .as_str()
         .parse()

@@ -128,6 +128,25 @@ async fn tables_that_were_dropped_are_made_again() {
 }
 
 #[tokio::test]
+async fn options_of_the_url_are_used_as_they_are_written() {
+    let server = Server::start();
+    let client = client(&server).await;
+    client.batch_execute("CREATE SCHEMA \"my+agents\"").await.unwrap();
+    for options in ["-c%20search_path%3Dmy%2Bagents", "-c search_path=my+agents"] {
+        let url = format!("{}&options={options}", server.url());
+        postgres(&server, &url)
+            .put(KEY, options.as_bytes(), None)
+            .await
+            .unwrap();
+        let kept = client
+            .query("SELECT value FROM \"my+agents\".rockbot_entries", &[])
+            .await
+            .unwrap();
+        assert_eq!(kept[0].get::<_, &[u8]>(0), options.as_bytes());
+    }
+}
+
+#[tokio::test]
 async fn errors_say_what_to_do_and_nothing_that_is_secret() {
     let server = Server::start();
     let wrong = server.url().replace("rockbot:", "rockbot:x");
