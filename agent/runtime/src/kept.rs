@@ -12,7 +12,6 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use futures::{StreamExt, TryStreamExt, stream};
 use rockbot_agent_store::{Space, StoreError};
 use tracing::warn;
 
@@ -20,8 +19,8 @@ use crate::turn::Hidden;
 
 /// How long a client may take.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// Turns that are looked for at the same time.
-const PARALLEL: usize = 16;
+/// Turns that are looked for at once: a long conversation has thousands of keys, and storage has others to serve.
+const AT_ONCE: usize = 64;
 
 /// Hidden parts by their keys.
 pub(crate) struct Kept(Space);
@@ -50,15 +49,26 @@ impl Kept {
         self.0.put(key, &None::<Hidden>, lifetime).await
     }
 
-    /// The turns that have one of `keys`. They stay: a client may ask twice.
-    pub(crate) async fn find(&self, keys: Vec<String>) -> HashMap<String, Hidden> {
-        let found = stream::iter(keys).map(async |key| {
-            let found: Option<Option<Hidden>> = self.0.get(&key).await?;
-            Ok::<_, StoreError>(found.flatten().map(|hidden| (key, hidden)))
-        });
-        let found = found.buffer_unordered(PARALLEL).try_collect::<Vec<_>>().await;
-        let found = found.inspect_err(|error| warn!("what clients have not seen of their turns is not found: {error}"));
-        found.into_iter().flatten().flatten().collect()
+    /// The turns that have one of `keys`. They stay: a client may ask twice. One that cannot be read is as good as forgotten.
+    pub(crate) async fn find(&self, keys: &[String]) -> HashMap<String, Hidden> {
+        let mut turns = HashMap::new();
+        for keys in keys.chunks(AT_ONCE) {
+            let found = self.0.get_many::<Option<Hidden>>(keys.iter().map(String::as_str)).await;
+            let found = match found {
+                Ok(found) => found,
+                Err(error) => {
+                    warn!("what clients have not seen of their turns is not found: {error}");
+                    break;
+                }
+            };
+            for (key, hidden) in found {
+                match hidden {
+                    Ok(hidden) => turns.extend(hidden.map(|hidden| (key, hidden))),
+                    Err(error) => warn!("what a client has not seen of a turn is lost: {error}"),
+                }
+            }
+        }
+        turns
     }
 }
 
@@ -85,7 +95,7 @@ mod tests {
     }
 
     async fn found(kept: &Kept, key: &str) -> Option<String> {
-        let found = kept.find(vec![key.to_owned(), "unknown".to_owned()]).await;
+        let found = kept.find(&[key.to_owned(), "unknown".to_owned()]).await;
         assert!(found.len() < 2, "{found:?}");
         found.get(key).map(|hidden| hidden.messages[0].plain_text())
     }
@@ -112,5 +122,18 @@ mod tests {
             keep(&kept, "same", text).await;
             assert_eq!(found(&kept, "same").await.is_some(), text == "one");
         }
+    }
+
+    #[tokio::test]
+    async fn s15_a_turn_that_cannot_be_read_is_not_in_the_way_of_others() {
+        let kept = kept();
+        let keys: Vec<_> = (0..=AT_ONCE).map(|number| format!("key{number}")).collect();
+        for key in &keys {
+            keep(&kept, key, key).await;
+        }
+        kept.0.put(&keys[1], &"of another version", None).await.unwrap();
+        let found = kept.find(&keys).await;
+        assert_eq!(found.len(), AT_ONCE, "all but one, however many they are");
+        assert!(!found.contains_key(&keys[1]));
     }
 }

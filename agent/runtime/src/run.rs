@@ -210,7 +210,7 @@ impl Driver {
             .as_ref()
             .map(|conversation| conversation.before.clone());
         let keys = turn::keys(&turn.request().messages, trail.clone());
-        let found = self.agent.kept.find(keys).await;
+        let found = self.agent.kept.find(&keys).await;
         turn.restore(&mut trail, |key| found.get(key));
         self.conversation = trail.map(Conversation::new);
     }

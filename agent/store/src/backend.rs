@@ -29,6 +29,12 @@ pub trait Backend: Send + Sync {
     /// When the backend cannot be used.
     async fn get(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// Those entries of `owner` and `kind` that have one of `names`, each of which comes once, in any order.
+    ///
+    /// # Errors
+    /// When the backend cannot be used.
+    async fn get_many(&self, owner: &str, kind: &str, names: &[&str]) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
     /// Keeps `value` at `key`, in place of what is there, for as long as `lifetime` or for good.
     ///
     /// # Errors

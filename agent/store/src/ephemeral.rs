@@ -139,6 +139,15 @@ impl Backend for Ephemeral {
         Ok(self.lock().get(key).map(|entry| entry.value.clone()))
     }
 
+    async fn get_many(&self, owner: &str, kind: &str, names: &[&str]) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let state = self.lock();
+        let entry = |name: &&str| {
+            let entry = state.get(Key { owner, kind, name })?;
+            Some(((*name).to_owned(), entry.value.clone()))
+        };
+        Ok(names.iter().filter_map(entry).collect())
+    }
+
     async fn put(&self, key: Key<'_>, value: &[u8], lifetime: Option<Duration>) -> Result<(), StoreError> {
         self.write(&mut self.lock(), key, value, lifetime)
     }

@@ -132,6 +132,9 @@ fn milliseconds(lifetime: Option<Duration>) -> Option<i64> {
 const GET: &str = "SELECT value FROM rockbot_entries
     WHERE owner = $1 AND kind = $2 AND name = $3 AND (ends_at IS NULL OR ends_at > now())";
 
+const GET_MANY: &str = "SELECT name, value FROM rockbot_entries
+    WHERE owner = $1 AND kind = $2 AND name = ANY($3) AND (ends_at IS NULL OR ends_at > now())";
+
 const PUT: &str = "INSERT INTO rockbot_entries (owner, kind, name, value, ends_at)
     VALUES ($1, $2, $3, $4, now() + $5 * interval '1 millisecond')
     ON CONFLICT (owner, kind, name) DO UPDATE SET value = excluded.value, ends_at = excluded.ends_at";
@@ -159,6 +162,12 @@ impl Backend for Postgres {
     async fn get(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, StoreError> {
         let rows = self.run(GET, &of(&key)).await?;
         Ok(rows.first().map(|row| row.get(0)))
+    }
+
+    async fn get_many(&self, owner: &str, kind: &str, names: &[&str]) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let parameters: [Parameter<'_>; 3] = [(&owner, Type::TEXT), (&kind, Type::TEXT), (&names, Type::TEXT_ARRAY)];
+        let rows = self.run(GET_MANY, &parameters).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     async fn put(&self, key: Key<'_>, value: &[u8], lifetime: Option<Duration>) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! The entries of one kind of one agent, as JSON.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -48,8 +49,29 @@ impl Space {
     /// # Errors
     /// When the backend cannot be used, or the entry is no `T`.
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
-        let bytes = self.note(self.backend.get(self.key(name)).await)?;
+        let Some(key) = self.key(name) else {
+            return Ok(None);
+        };
+        let bytes = self.note(self.backend.get(key).await)?;
         bytes.map(|bytes| read(name, &bytes)).transpose()
+    }
+
+    /// Those entries that have one of `names`, in any order, each read by itself: one that is no `T` is an error of its own.
+    ///
+    /// # Errors
+    /// When the backend cannot be used.
+    pub async fn get_many<T: DeserializeOwned>(
+        &self,
+        names: impl IntoIterator<Item = &str>,
+    ) -> Result<Vec<(String, Result<T, StoreError>)>, StoreError> {
+        let names: BTreeSet<_> = names.into_iter().filter(|name| self.key(name).is_some()).collect();
+        let names: Vec<_> = names.into_iter().collect();
+        let found = self.note(self.backend.get_many(&self.owner, self.kind, &names).await)?;
+        let read = |(name, bytes): (String, Vec<u8>)| {
+            let value = read(&name, &bytes);
+            (name, value)
+        };
+        Ok(found.into_iter().map(read).collect())
     }
 
     /// Keeps `value` as `name`, in place of what is there, for as long as `lifetime` or for good.
@@ -151,13 +173,13 @@ fn write<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
+fn no_key(name: &str) -> StoreError {
+    StoreError::Refused(format!("the name {name:?} holds NUL"))
+}
+
 fn unreadable(name: &str, error: &serde_json::Error) -> StoreError {
     StoreError::Unreadable {
         name: name.to_owned(),
         reason: error.to_string(),
     }
 }
-fn no_key(name: &str) -> StoreError {
-    StoreError::Refused(format!("the name {name:?} holds NUL"))
-}
-

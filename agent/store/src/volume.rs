@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 use tokio::sync::Semaphore;
 
 use crate::{Backend, Key, StoreError};
@@ -132,6 +132,15 @@ fn end(lifetime: Option<Duration>) -> u64 {
     lifetime.map_or(NEVER, |lifetime| now().saturating_add(milliseconds(lifetime)))
 }
 
+/// The entries as they are now; `None` when nothing was written yet.
+fn entries(database: &Database) -> Result<Option<ReadOnlyTable<Name<'static>, (u64, &'static [u8])>>, redb::Error> {
+    match database.begin_read()?.open_table(ENTRIES) {
+        Ok(entries) => Ok(Some(entries)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The live value at `name`.
 fn look(
     table: &impl ReadableTable<Name<'static>, (u64, &'static [u8])>,
@@ -169,11 +178,27 @@ fn remove(transaction: &WriteTransaction, name: Name<'_>) -> Result<bool, redb::
 impl Backend for Volume {
     async fn get(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, StoreError> {
         let key = Owned::of(key);
-        self.run(move |database| match database.begin_read()?.open_table(ENTRIES) {
-            Ok(entries) => look(&entries, key.name()),
-            // Nothing was written yet.
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
+        self.run(move |database| match entries(database)? {
+            Some(entries) => look(&entries, key.name()),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    async fn get_many(&self, owner: &str, kind: &str, names: &[&str]) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let keys = names.iter().map(|name| Owned::of(Key { owner, kind, name }));
+        let keys: Vec<_> = keys.collect();
+        self.run(move |database| {
+            let Some(entries) = entries(database)? else {
+                return Ok(Vec::new());
+            };
+            let mut found = Vec::new();
+            for key in keys {
+                if let Some(value) = look(&entries, key.name())? {
+                    found.push((key.2, value));
+                }
+            }
+            Ok(found)
         })
         .await
     }
@@ -225,10 +250,8 @@ impl Backend for Volume {
     async fn list(&self, prefix: Key<'_>, limit: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let prefix = Owned::of(prefix);
         self.run(move |database| {
-            let entries = match database.begin_read()?.open_table(ENTRIES) {
-                Ok(entries) => entries,
-                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-                Err(error) => return Err(error.into()),
+            let Some(entries) = entries(database)? else {
+                return Ok(Vec::new());
             };
             let mut found = Vec::new();
             for entry in entries.range(prefix.name()..)? {

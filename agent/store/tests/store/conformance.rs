@@ -13,6 +13,7 @@ pub(crate) async fn check(backend: Arc<dyn Backend>) {
     entries_are_kept_and_replaced(&*backend).await;
     owners_and_kinds_share_nothing(&*backend).await;
     names_are_listed_in_order(&*backend).await;
+    many_are_found_at_once(&*backend).await;
     a_swap_is_all_or_nothing(&*backend).await;
     what_has_ended_is_gone(&*backend).await;
     values_are_json(Store::new(Arc::clone(&backend), "json".into())).await;
@@ -77,6 +78,35 @@ async fn names_are_listed_in_order(backend: &dyn Backend) {
     assert_eq!(names("zz", 100).await, [""; 0]);
 }
 
+async fn many_are_found_at_once(backend: &dyn Backend) {
+    for (kind, name, lifetime) in [
+        ("many", "a", None),
+        ("many", "b", HOUR),
+        ("many", "%", HOUR),
+        ("many", "over", MOMENT),
+        ("many", "not asked for", None),
+        ("others", "c", None),
+    ] {
+        backend.put(at(kind, name), name.as_bytes(), lifetime).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    for (names, expected) in [
+        (
+            &["b", "unknown", "a", "over", "c", "%", "{a,b}"][..],
+            &["%", "a", "b"][..],
+        ),
+        (&["unknown"], &[]),
+        (&[], &[]),
+    ] {
+        let mut found = backend.get_many("me", "many", names).await.unwrap();
+        assert!(found.iter().all(|(name, value)| name.as_bytes() == value));
+        found.sort();
+        let found: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(found, expected);
+    }
+    backend.delete(at("many", "over")).await.unwrap();
+}
+
 async fn a_swap_is_all_or_nothing(backend: &dyn Backend) {
     let key = at("swap", "a");
     let swap = async |expected: Option<&[u8]>, value: &[u8], lifetime| {
@@ -135,6 +165,10 @@ async fn values_are_json(store: Store) {
         matches!(&wrong, Err(StoreError::Unreadable { name, .. }) if name == "a"),
         "{wrong:?}"
     );
+    let mut found = space.get_many::<u64>(["a", "b", "b", "unknown"]).await.unwrap();
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    assert!(matches!(found[0].1, Err(StoreError::Unreadable { .. })), "{found:?}");
+    assert_eq!(found[1..], [("b".to_owned(), Ok(1))], "the others are read");
 
     space.put("large", &"x".repeat(MAX_ENTRY - 2), None).await.unwrap();
     assert_eq!(
@@ -150,6 +184,7 @@ async fn no_name_holds_nul(store: Store) {
     let space = store.space("values");
     for name in ["\0", "a\0", "a\0b"] {
         assert_eq!(space.get::<Value>(name).await, Ok(None));
+        assert_eq!(space.get_many::<Value>([name]).await, Ok(vec![]));
         assert_eq!(space.list::<Value>(name, 9).await, Ok(vec![]));
         assert_eq!(space.delete(name).await, Ok(false));
         for error in [
