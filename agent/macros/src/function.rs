@@ -133,6 +133,11 @@ impl Function {
                         format!("a hook on {event} takes {what}, and nothing else"),
                     );
                 }
+                if !self.is_fallible() && self.settings.must_succeed == Some(true) {
+                    let message = "a hook that must succeed returns a Result<(), _>: its error refuses what is about to \
+                                   happen";
+                    return refuse(&self.ident, message.to_owned());
+                }
                 if !self.is_fallible() && !matches!(self.output, ReturnType::Default) {
                     let message = "a hook changes what it is lent in place and returns nothing, or a Result<(), _>";
                     return refuse(&self.output, message.to_owned());

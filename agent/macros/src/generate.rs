@@ -111,9 +111,10 @@ fn hook(function: &Function) -> TokenStream {
     let (this, again, call) = (this(function), again(function), call(function));
     let event = settings.event.unwrap_or(crate::settings::EVENTS[0]);
     let (variant, occasion) = (format_ident!("{}", event.variant), format_ident!("{}", event.occasion));
+    let must_succeed = settings.must_succeed.unwrap_or_default();
     let ran = if function.is_fallible() {
-        let failed = quote!(::rockbot_agent::skills::HookFailure::Failed);
-        quote!(#call.map_err(|error| #failed(::std::format!("{error:#}"))))
+        let refused = quote!(::rockbot_agent::skills::HookFailure::Refused);
+        quote!(#call.map_err(|error| #refused(::std::format!("{error:#}"))))
     } else {
         quote!({ #call; ::core::result::Result::Ok(()) })
     };
@@ -134,7 +135,7 @@ fn hook(function: &Function) -> TokenStream {
             event: ::rockbot_agent::skills::HookEvent::#variant,
             priority: #priority,
             scope: #scope,
-            must_succeed: false,
+            must_succeed: #must_succeed,
             run: ::rockbot_agent::skills::function::hook(move |__context, __occasion| {
                 #again
                 ::std::boxed::Box::pin(async move { #run })

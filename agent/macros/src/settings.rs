@@ -58,6 +58,7 @@ pub(crate) struct Settings {
     pub(crate) scope: Option<Vec<String>>,
     pub(crate) priority: Option<i32>,
     pub(crate) event: Option<Event>,
+    pub(crate) must_succeed: Option<bool>,
     /// Variant of `HandoffType`.
     pub(crate) handoff: Option<Ident>,
     pub(crate) timeout_seconds: Option<u64>,
@@ -87,7 +88,7 @@ impl Kind {
     fn settings(self) -> &'static [&'static str] {
         match self {
             Self::Tool => &["name", "description", "scope", "timeout_seconds"],
-            Self::Hook => &["priority", "scope"],
+            Self::Hook => &["priority", "scope", "must_succeed"],
             Self::Prompt => &["priority", "scope"],
             Self::Handoff => &["name", "type", "description", "scope", "timeout_seconds"],
         }
@@ -103,6 +104,7 @@ impl Settings {
             scope: None,
             priority: None,
             event: None,
+            must_succeed: None,
             handoff: None,
             timeout_seconds: None,
         };
@@ -135,6 +137,7 @@ impl Settings {
             "description" => self.description = Some(value.parse()?),
             "scope" => self.scope = Some(value.parse::<Scope>()?.0),
             "priority" => self.priority = Some(priority(&value.parse()?)?),
+            "must_succeed" => self.must_succeed = Some(yes_or_no(&value.parse()?)?),
             "type" => self.handoff = Some(handoff_type(&value.parse()?)?),
             _ => self.timeout_seconds = Some(timeout_seconds(&value.parse()?)?),
         }
@@ -206,6 +209,15 @@ fn priority(value: &Expr) -> Result<i32> {
     let text = quote::quote!(#value).to_string().replace(' ', "");
     text.parse()
         .map_err(|_| syn::Error::new_spanned(value, "a priority is a whole number, such as 50"))
+}
+
+fn yes_or_no(value: &Expr) -> Result<bool> {
+    match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Bool(value), ..
+        }) => Ok(value.value),
+        _ => Err(syn::Error::new_spanned(value, "write true or false")),
+    }
 }
 
 fn handoff_type(value: &LitStr) -> Result<Ident> {

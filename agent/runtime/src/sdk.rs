@@ -105,8 +105,10 @@ pub use rockbot_agent_macros::handoff;
 /// * `priority = 50`: hooks of the higher priority run first.
 /// * `scope = …`: for whose requests it runs, as for [`macro@tool`].
 ///
-/// A hook changes what it is lent in place. It returns nothing, or a `Result<(), _>`; an error is logged, and the next
-/// hook runs.
+/// * `must_succeed = true`: its error, or its panic, refuses what is about to happen, as `failurePolicy: Fail` of a declared
+///   hook does: the tool does not run, the handoff has failed, the request ends. The words of the error are passed on.
+/// A hook changes what it is lent in place; what `before_handoff` makes of a call must still be a handoff. A hook returns
+/// nothing, or a `Result<(), _>`; unless it must succeed, an error is logged, and the next hook runs.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -129,9 +131,15 @@ pub use rockbot_agent_macros::handoff;
 ///     }
 /// }
 ///
+///     #[hook(before_toolcall, must_succeed = true)]
+///     fn ask_first(context: &Context) -> Result<(), &'static str> {
+///         context.get("permission").map(|_| ()).ok_or("nobody has permitted that")
+///     }
+///
 /// let hooks = Arc::new(Polite).parts().hooks;
 /// assert_eq!((hooks[0].priority, hooks[1].priority), (10, 50));
 /// ```
+/// assert!(hooks[2].must_succeed);
 pub use rockbot_agent_macros::hook;
 /// Makes a function of a [`macro@skill`] a prompt: what it returns joins the system message of each request.
 ///

@@ -20,6 +20,17 @@ impl MySkill {
     #[hook(on_chunk, priority = "high")]
     fn bad_priority(&self) {}
 
+    #[hook(on_chunk, must_succeed = "yes")]
+    fn bad_must_succeed(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    #[hook(on_chunk, must_succeed = true)]
+    fn cannot_fail(&self) {}
+
+    #[hook(on_chunk, must = true)]
+    fn unknown_setting_of_a_hook(&self) {}
+
     /// Has a bad scope.
     #[tool(scope = "Owner")]
     fn bad_scope(&self) {}

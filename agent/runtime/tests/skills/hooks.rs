@@ -7,9 +7,11 @@ use std::{
 
 use futures::StreamExt;
 use rockbot_agent::{
-    TurnEvent,
-    sdk::{Context, Delta, HandoffResult, Message, ToolInvokeRequest, ToolResult, json, skill},
+    TurnError, TurnEvent,
+    sdk::{Context, Delta, HandoffResult, Message, Skill, ToolInvokeRequest, ToolResult, json, skill},
+    skills::HookFailure,
 };
+use rstest::rstest;
 
 use crate::site::{Site, asked, call, say, text};
 
@@ -160,6 +162,24 @@ async fn d2_hooks_see_and_change_every_moment() {
     }
 }
 
+/// Has a tool and a handoff.
+struct Mute;
+
+#[skill]
+impl Mute {
+    /// Repeats.
+    #[tool]
+    fn repeat(text: String) -> String {
+        text.replace("hello", "x")
+    }
+
+    /// Hands over.
+    #[handoff]
+    fn pass(to: String) -> String {
+        to
+    }
+}
+
 #[derive(Default)]
 struct Order(Arc<Mutex<Vec<&'static str>>>);
 
@@ -209,6 +229,103 @@ async fn d2_d8_the_higher_priority_runs_first_and_a_failure_stops_nobody() {
         *ran.lock().unwrap(),
         ["first", "fails", "panics", "middle", "middle too", "last"]
     );
+}
+
+/// Refuses at one of the moments, in vain or not.
+struct Guard {
+    event: &'static str,
+    panics: bool,
+}
+
+impl Guard {
+    fn at(&self, event: &str) -> Result<(), String> {
+        match self.event == event {
+            true if self.panics => panic!("on purpose"),
+            true => Err(format!("no {event}")),
+            false => Ok(()),
+        }
+    }
+}
+
+#[skill]
+impl Guard {
+    #[hook(on_connection, must_succeed = true)]
+    fn connected(&self) -> Result<(), String> {
+        self.at("connection")
+    }
+
+    #[hook(on_connection, must_succeed = false)]
+    fn connected_in_vain(&self) -> Result<(), String> {
+        self.at("connection, in vain")
+    }
+
+    #[hook(on_chunk, must_succeed = true)]
+    async fn chunk(&self, _chunk: &mut Delta) -> Result<(), String> {
+        self.at("chunk")
+    }
+
+    #[hook(on_message, must_succeed = true)]
+    fn message(&self) -> Result<(), String> {
+        self.at("message")
+    }
+
+    #[hook(before_toolcall, must_succeed = true)]
+    fn before_tool(&self) -> Result<(), String> {
+        self.at("tool")
+    }
+
+    #[hook(after_toolcall, must_succeed = true)]
+    fn after_tool(&self) -> Result<(), String> {
+        self.at("result")
+    }
+
+    #[hook(before_handoff, must_succeed = true)]
+    fn before_handoff(&self) -> Result<(), String> {
+        self.at("handoff")
+    }
+
+    #[hook(after_handoff, must_succeed = true)]
+    fn after_handoff(&self) -> Result<(), String> {
+        self.at("answer")
+    }
+}
+
+/// What comes of a turn whose guard refuses at `event`: the words of the error, or the results that the model has read.
+#[rstest]
+#[case("connection", false, Err("no connection"))]
+#[case("connection", true, Err("panicked: on purpose"))]
+#[case("connection, in vain", false, Ok(["x", "bob"]))]
+#[case("chunk", false, Err("no chunk"))]
+#[case("message", false, Err("no message"))]
+#[case("tool", false, Ok(["no tool", "bob"]))]
+#[case("result", false, Ok(["no result", "bob"]))]
+#[case("handoff", false, Ok(["x", "no handoff"]))]
+#[case("answer", false, Ok(["x", "no answer"]))]
+#[tokio::test]
+async fn d2_a_hook_that_must_succeed_refuses_what_is_about_to_happen(
+    #[case] event: &'static str,
+    #[case] panics: bool,
+    #[case] expected: Result<[&str; 2], &str>,
+) {
+    let calls = [("repeat", json!({ "text": "hello" })), ("pass", json!({ "to": "bob" }))];
+    let guard = Guard { event, panics };
+    let skills: [Arc<dyn Skill>; 2] = [Arc::new(Mute), Arc::new(guard)];
+    let site = Site::new(skills.into(), [call(&calls), say("bye")]);
+    let request = serde_json::from_value(json!({ "messages": [{ "role": "user", "content": "go" }] })).unwrap();
+    let turn = site.agent.turn(request, asked("all")).unwrap();
+    let last = turn.collect::<Vec<_>>().await.pop().unwrap();
+    match (last, expected) {
+        (Ok(_), Ok(expected)) => {
+            for (result, expected) in site.results().iter().zip(expected) {
+                assert!(result.contains(expected), "{result}");
+            }
+        }
+        (Err(TurnError::Stopped(stopped)), Err(words)) => {
+            assert_eq!(matches!(stopped.failure, HookFailure::Refused(_)), !panics);
+            assert!(stopped.to_string().ends_with(words), "{stopped}");
+        }
+        (last, expected) => panic!("{last:?}, not {expected:?}"),
+    }
 }
 
 #[tokio::test]
