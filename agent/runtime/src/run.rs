@@ -34,6 +34,10 @@ const PARALLEL_TOOLS: usize = 8;
 /// Events that may wait to be taken before more of the answer is read: what the model says goes out at once, and a
 /// model waits for a slow client.
 const BUFFER: usize = 1;
+/// What becomes of a question to a human in a round that also calls tools of the client: the client runs those, asks again
+/// with their results, and its next message is no answer of a human.
+const NOT_ASKED: &str = "not asked: the person's client runs the other tools of this round first; ask again when their \
+                         results are there, if it is still needed";
 
 /// What happens in a turn.
 #[derive(Clone, Debug, PartialEq)]
@@ -294,7 +298,7 @@ impl Driver {
             .await
     }
 
-    async fn run_tool(&self, OwnCall { call, refused }: OwnCall) -> Outcome {
+    async fn run_tool(&self, OwnCall { call, refused, may_ask }: OwnCall) -> Outcome {
         self.emit(TurnEvent::ToolCall(call.clone())).await;
         let request = ToolInvokeRequest {
             tool_call_id: call.id.clone(),
@@ -305,7 +309,7 @@ impl Driver {
         };
         let (mut result, last_words) = match refused {
             Some(reason) => (failure(&request.error(ToolErrorCode::ExecutionFailed, reason)), None),
-            None => self.invoke(request).await,
+            None => self.invoke(request, may_ask).await,
         };
         result.id.clone_from(&call.id);
         let outcome = Outcome {
@@ -319,9 +323,9 @@ impl Driver {
 
     /// Runs one call and the hooks around it. Also returns the words with which it ends the turn, if it does. A hook that
     /// must succeed and does not takes the place of the result.
-    async fn invoke(&self, mut request: ToolInvokeRequest) -> (ToolResult, Option<String>) {
+    async fn invoke(&self, mut request: ToolInvokeRequest, may_ask: bool) -> (ToolResult, Option<String>) {
         if let Some(to) = self.hands_off_to(&request) {
-            return self.hand_off(request, to).await;
+            return self.hand_off(request, to, may_ask).await;
         }
         let stopped = |request: &ToolInvokeRequest, stopped: Stopped| {
             failure(&request.error(ToolErrorCode::ExecutionFailed, stopped.to_string()))
@@ -331,7 +335,7 @@ impl Driver {
         }
         // The hook may have made it one.
         if let Some(to) = self.hands_off_to(&request) {
-            return self.hand_off(request, to).await;
+            return self.hand_off(request, to, may_ask).await;
         }
         let mut result = match self.agent.invoker.invoke(&self.tools, &request).await {
             Ok(response) => answered(response),
@@ -347,13 +351,32 @@ impl Driver {
         self.tools.get(&request.tool_name)?.executor.handoff()
     }
 
-    async fn hand_off(&self, mut request: ToolInvokeRequest, to: HandoffType) -> (ToolResult, Option<String>) {
-        let stopped = |stopped: Stopped| HandoffResult {
+    /// Runs a handoff and the hooks around it. The hooks may choose another handoff, and nothing but one: those around tools
+    /// have not seen the call.
+    async fn hand_off(
+        &self,
+        mut request: ToolInvokeRequest,
+        to: HandoffType,
+        may_ask: bool,
+    ) -> (ToolResult, Option<String>) {
+        let ran = self.hooks.run(Occasion::BeforeHandoff(&mut request)).await;
+        let chosen = self.hands_off_to(&request);
+        let to = chosen.unwrap_or(to);
+        let failed = |reason: String| HandoffResult {
             handoff_type: to,
-            ..HandoffResult::failed(stopped.to_string())
+            ..HandoffResult::failed(reason)
         };
-        if let Err(reason) = self.hooks.run(Occasion::BeforeHandoff(&mut request)).await {
-            return (handed_off(&request, &stopped(reason)), None);
+        let refused = match (ran, chosen) {
+            (Err(reason), _) => Some(reason.to_string()),
+            (Ok(()), None) => Some(format!(
+                "not run: a hook made {:?} of it, which is no handoff of this agent",
+                request.tool_name
+            )),
+            (Ok(()), Some(HandoffType::Human)) if !may_ask => Some(NOT_ASKED.to_owned()),
+            (Ok(()), Some(_)) => None,
+        };
+        if let Some(reason) = refused {
+            return (handed_off(&request, &failed(reason)), None);
         }
         match self.agent.invoker.invoke(&self.tools, &request).await {
             Ok(ToolInvokeResponse {
@@ -361,8 +384,9 @@ impl Driver {
                 ..
             }) => {
                 if let Err(reason) = self.hooks.run(Occasion::AfterHandoff(&mut handoff)).await {
-                    handoff = stopped(reason);
+                    handoff = failed(reason.to_string());
                 }
+                handoff.handoff_type = to;
                 (handed_off(&request, &handoff), handoff.last_words())
             }
             Ok(response) => (answered(response), None),

@@ -53,7 +53,8 @@ pub use crate::{
 ///
 /// * `type = "agent"`, `"human"` or `"service"`: to whom; `"agent"` when absent. After a handoff to a human the turn ends
 ///   with what the handoff says, and the client's next message is the human's, which the model reads as the result;
-///   otherwise the model reads what the function returns. [`Context::ask_agent`] asks another agent.
+///   otherwise the model reads what the function returns. In a round that also calls tools of the client a human is not
+///   asked, and the function does not run. [`Context::ask_agent`] asks another agent.
 /// * `name`, `description`, `scope`, `timeout_seconds`, the parameters: as for [`macro@tool`].
 ///
 /// It returns a `HandoffResult`, or a text for one that worked, or a `Result` with either. An error is a result with
@@ -104,9 +105,9 @@ pub use rockbot_agent_macros::handoff;
 ///
 /// * `priority = 50`: hooks of the higher priority run first.
 /// * `scope = …`: for whose requests it runs, as for [`macro@tool`].
-///
 /// * `must_succeed = true`: its error, or its panic, refuses what is about to happen, as `failurePolicy: Fail` of a declared
 ///   hook does: the tool does not run, the handoff has failed, the request ends. The words of the error are passed on.
+///
 /// A hook changes what it is lent in place; what `before_handoff` makes of a call must still be a handoff. A hook returns
 /// nothing, or a `Result<(), _>`; unless it must succeed, an error is logged, and the next hook runs.
 ///
@@ -129,17 +130,17 @@ pub use rockbot_agent_macros::handoff;
 ///             *text = text.replace("must", "may");
 ///         }
 ///     }
-/// }
 ///
 ///     #[hook(before_toolcall, must_succeed = true)]
 ///     fn ask_first(context: &Context) -> Result<(), &'static str> {
 ///         context.get("permission").map(|_| ()).ok_or("nobody has permitted that")
 ///     }
+/// }
 ///
 /// let hooks = Arc::new(Polite).parts().hooks;
 /// assert_eq!((hooks[0].priority, hooks[1].priority), (10, 50));
-/// ```
 /// assert!(hooks[2].must_succeed);
+/// ```
 pub use rockbot_agent_macros::hook;
 /// Makes a function of a [`macro@skill`] a prompt: what it returns joins the system message of each request.
 ///

@@ -19,8 +19,8 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Refuses those of `calls` that have failed often enough.
-    pub(super) fn examine(&mut self, calls: Vec<ToolCall>) -> Vec<OwnCall> {
+    /// Refuses those of `calls` that have failed often enough. `may_ask` is the same for a whole round.
+    pub(super) fn examine(&mut self, calls: Vec<ToolCall>, may_ask: bool) -> Vec<OwnCall> {
         self.awaited = calls.iter().map(key).collect();
         let refused = |call: &ToolCall| {
             let count = *self.counts.get(&key(call))?;
@@ -34,6 +34,7 @@ impl Failures {
         let examined = calls.into_iter().map(|call| OwnCall {
             refused: refused(&call),
             call,
+            may_ask,
         });
         examined.collect()
     }

@@ -58,6 +58,9 @@ pub struct OwnCall {
     pub call: ToolCall,
     /// Why it must not run; the model reads this in place of a result.
     pub refused: Option<String>,
+    /// Whether it may end the turn with a question to a human: not beside calls of the client's tools, whose results
+    /// come first.
+    pub may_ask: bool,
 }
 
 /// What became of an [`OwnCall`].
@@ -240,7 +243,7 @@ impl Turn {
             return Step::Finish(self.give_up());
         }
         self.rounds += 1;
-        Step::RunTools(self.failures.examine(own))
+        Step::RunTools(self.failures.examine(own, !shown))
     }
 
     /// The agent's own tools have answered, in the order of their calls.

@@ -62,6 +62,7 @@ fn runs(id: &str, name: &str, arguments: &str) -> OwnCall {
     OwnCall {
         call: ToolCall::function(id, name, arguments),
         refused: None,
+        may_ask: true,
     }
 }
 
@@ -172,7 +173,15 @@ fn s2_client_calls_are_renumbered_and_streamed_under_new_identities() {
             shown(1, Some("new2"), "")
         ]
     );
-    assert_eq!(step, Step::RunTools(vec![runs("x", OWN_TOOL, "")]));
+    let call = OwnCall {
+        may_ask: false,
+        ..runs("x", OWN_TOOL, "")
+    };
+    assert_eq!(
+        step,
+        Step::RunTools(vec![call]),
+        "a human is asked when the client has done its part"
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod handoffs;
 mod hooks;
 mod interleaving;
 mod parts;

@@ -65,17 +65,25 @@ impl Site {
         skills: Vec<Arc<dyn Skill>>,
         answers: impl IntoIterator<Item = Vec<Event>>,
     ) -> Self {
-        let model = Arc::new(Scripted {
-            answers: Mutex::new(answers.into_iter().collect()),
-            ..Scripted::default()
-        });
         let config = json!({ "name": "a", "instructions": instructions, "model": { "provider": "Demo" } });
         let environment = Environment {
             skills,
             ..Environment::default()
         };
+        Self::configured(config, &environment, answers)
+    }
+
+    pub(crate) fn configured(
+        config: Value,
+        environment: &Environment,
+        answers: impl IntoIterator<Item = Vec<Event>>,
+    ) -> Self {
+        let model = Arc::new(Scripted {
+            answers: Mutex::new(answers.into_iter().collect()),
+            ..Scripted::default()
+        });
         let config = serde_json::from_value(config).unwrap();
-        let agent = Agent::with_model(config, model.clone(), &environment).unwrap();
+        let agent = Agent::with_model(config, model.clone(), environment).unwrap();
         Self { agent, model }
     }
 
