@@ -263,9 +263,7 @@ impl Turn {
         if !awaited.is_empty() {
             return Step::Finish(self.ask(awaited, &last_words));
         }
-        // A tool that the client forced is forced once: otherwise the model could never answer.
-        let forced = |choice: &Value| choice == "required" || choice["type"] == "function";
-        self.request.tool_choice = self.request.tool_choice.take().filter(|choice| !forced(choice));
+        self.request.tool_choice = self.request.tool_choice.take().and_then(unforced);
         if self.text == Text::Open {
             self.text = Text::Interrupted;
         }
@@ -402,6 +400,18 @@ fn check(request: &ChatRequest, own: &[Tool]) -> Result<(), InvalidRequest> {
         }
     }
     Ok(())
+}
+
+/// What is left of `choice` after a round. A tool that the client forced is forced once: otherwise the model could never
+/// answer. Which tools it allows holds for the whole turn.
+fn unforced(mut choice: Value) -> Option<Value> {
+    if choice == "required" || choice["type"] == "function" {
+        return None;
+    }
+    if let Some(mode) = choice.pointer_mut("/allowed_tools/mode") {
+        *mode = "auto".into();
+    }
+    Some(choice)
 }
 
 /// The end of an answer that is complete by itself.

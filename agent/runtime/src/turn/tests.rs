@@ -326,10 +326,18 @@ fn calls_of_a_cut_answer_do_not_run(#[case] reason: &str) {
     assert_eq!(step, done(reason));
 }
 
+/// The choice of a client that allows one tool.
+fn allowed(mode: &str) -> Value {
+    let tools = json!([{ "type": "function", "function": { "name": OWN_TOOL } }]);
+    json!({ "type": "allowed_tools", "allowed_tools": { "mode": mode, "tools": tools } })
+}
+
 #[rstest]
 #[case(json!("required"), None)]
 #[case(json!({ "type": "function", "function": { "name": OWN_TOOL } }), None)]
 #[case(json!("none"), Some(json!("none")))]
+#[case(allowed("required"), Some(allowed("auto")))]
+#[case(allowed("auto"), Some(allowed("auto")))]
 fn a_forced_tool_is_forced_once(#[case] choice: Value, #[case] then: Option<Value>) {
     let mut body = ask();
     body["tool_choice"] = choice.clone();
