@@ -69,7 +69,7 @@ impl Record {
     }
 
     /// Adds to the record what the request has cost so far: the latest report counts.
-    pub(crate) fn add(&mut self, usage: &Usage) {
+    pub(crate) fn count(&mut self, usage: &Usage) {
         self.usage = Some(usage.clone());
     }
 

@@ -35,7 +35,7 @@ pub(super) async fn answer(
         let event = event.map_err(|error| ApiError::from(error).final_if(tools_ran));
         match event.inspect_err(|error| record.fail(error))? {
             TurnEvent::Delta(delta) => sum.add(delta),
-            TurnEvent::Usage(usage) => record.add(&usage),
+            TurnEvent::Usage(usage) => record.count(&usage),
             TurnEvent::ToolCall(_) => tools_ran = true,
             TurnEvent::Finished(reason) => finish_reason = Some(reason),
             TurnEvent::Started | TurnEvent::ToolResult(_) => {}

@@ -62,7 +62,7 @@ impl Writer {
             TurnEvent::Started => None,
             TurnEvent::Delta(delta) => self.delta(delta),
             TurnEvent::Usage(usage) => {
-                self.record.add(&usage);
+                self.record.count(&usage);
                 None
             }
             TurnEvent::ToolCall(call) => self.tool_event(ToolEvent::call(&call)),

@@ -45,7 +45,7 @@ impl Answer {
     pub(super) async fn take(&mut self, event: TurnEvent, events: &mut Events) -> Option<Value> {
         match event {
             TurnEvent::Delta(delta) => self.output.add(delta, events),
-            TurnEvent::Usage(usage) => self.record.add(&usage),
+            TurnEvent::Usage(usage) => self.record.count(&usage),
             TurnEvent::ToolCall(_) => {
                 self.tools_ran = true;
                 self.output.interrupt(events);
