@@ -97,7 +97,8 @@ pub struct AgentSpec {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 100))]
     pub replicas: i32,
-    /// CPU and memory of each pod. Defaults to requests of 10m and 16Mi, and a memory limit of 128Mi.
+    /// CPU and memory of each pod. Defaults to requests of 10m and 16Mi, and a memory limit of 128Mi; a default gives way to what
+    /// is given on the other side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// Image to run instead of the one that the operator was installed with.
@@ -197,7 +198,8 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Service {
-    /// Who can reach it: the cluster, through a port of each node too, or through a load balancer too.
+    /// Who can reach it: those in the cluster whom the agent's NetworkPolicy lets in, or everybody, through a port of each node
+    /// or through a load balancer.
     #[serde(rename = "type")]
     pub type_: ServiceType,
     /// Port of the Service.

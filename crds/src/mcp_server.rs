@@ -66,7 +66,8 @@ pub struct McpServerSpec {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 100))]
     pub replicas: i32,
-    /// CPU and memory of each pod. Defaults to requests of 10m and 64Mi, and a memory limit of 512Mi.
+    /// CPU and memory of each pod. Defaults to requests of 10m and 64Mi, and a memory limit of 512Mi; a default gives way to what
+    /// is given on the other side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }

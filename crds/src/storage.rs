@@ -111,8 +111,10 @@ fn size(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// What holds between the type and its settings.
+/// What holds between the type and its settings; and what an edit may do to a volume that only one side of it describes, where
+/// [`volume_rules`] are not asked.
 fn rules() -> Value {
+    let Quantity(size) = Volume::default().size;
     json!([
         {
             "rule": "self.type == 'Volume' || !has(self.volume)",
@@ -121,6 +123,25 @@ fn rules() -> Value {
         {
             "rule": "(self.type == 'Postgres') == has(self.postgres)",
             "message": "postgres is required when type is Postgres, and must be absent otherwise",
+        },
+        {
+            "rule": format!(
+                "self.type != 'Volume' || has(self.volume) || !has(oldSelf.volume) \
+                 || (quantity(oldSelf.volume.size).compareTo(quantity('{size}')) <= 0 && !has(oldSelf.volume.storageClassName))"
+            ),
+            "message": format!(
+                "volume cannot be left out any more: that would be {size} of the default storage class, and a volume cannot \
+                 shrink or change its class"
+            ),
+        },
+        {
+            "rule": format!(
+                "oldSelf.type != 'Volume' || has(oldSelf.volume) || !has(self.volume) \
+                 || (quantity(self.volume.size).compareTo(quantity('{size}')) >= 0 && !has(self.volume.storageClassName))"
+            ),
+            "message": format!(
+                "volume: there is one of {size} of the default storage class, and a volume cannot shrink or change its class"
+            ),
         },
     ])
 }

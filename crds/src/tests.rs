@@ -316,6 +316,49 @@ fn k1_storage_and_days_that_cannot_be_are_refused() {
     }
 }
 
+/// Whether the API server would take `new` as an edit of `old`.
+fn complaint_about_edit(old: &Value, new: &Value) -> String {
+    let agent = |storage: &Value| {
+        let spec = json!({ "model": { "provider": "Demo" }, "storage": storage });
+        json!({ "apiVersion": "rockbot.dev/v1alpha1", "kind": "Agent", "metadata": { "name": "a" }, "spec": spec })
+    };
+    let [definition, _] = definitions();
+    let outcome = Validator::new().validate(&schema_of(&definition), &agent(new), Some(&agent(old)));
+    outcome.map_or_else(|errors| errors.to_string(), |()| String::new())
+}
+
+#[test]
+fn a_volume_never_shrinks_and_never_changes_its_class() {
+    let volume = |volume: Value| json!({ "type": "Volume", "volume": volume });
+    let sized = |size: &str| volume(json!({ "size": size }));
+    let classed = |class: &str| volume(json!({ "size": "1Gi", "storageClassName": class }));
+    let none = || json!({ "type": "Volume" });
+    for (old, new, expected) in [
+        (sized("10Gi"), sized("20Gi"), ""),
+        (sized("10Gi"), sized("5Gi"), "cannot shrink"),
+        (sized("10Gi"), volume(json!({})), "cannot shrink"),
+        (sized("10Gi"), none(), "volume cannot be left out"),
+        (classed("fast"), none(), "volume cannot be left out"),
+        (sized("1Gi"), none(), ""),
+        (sized("512Mi"), none(), ""),
+        (none(), none(), ""),
+        (none(), sized("2Gi"), ""),
+        (none(), sized("512Mi"), "there is one of 1Gi"),
+        (none(), classed("fast"), "there is one of 1Gi"),
+        (classed("fast"), classed("slow"), "cannot be changed"),
+        (classed("fast"), sized("1Gi"), "cannot be changed"),
+        (sized("10Gi"), json!({ "type": "Ephemeral" }), ""),
+        (json!({ "type": "Ephemeral" }), classed("fast"), ""),
+        (json!({}), sized("512Mi"), ""),
+    ] {
+        let complaint = complaint_about_edit(&old, &new);
+        assert!(
+            complaint.contains(expected) && complaint.is_empty() == expected.is_empty(),
+            "{old} to {new}: {expected:?} is not in {complaint:?}"
+        );
+    }
+}
+
 #[test]
 fn k2_a_wrong_mcp_server_is_refused_with_its_field_or_the_reason() {
     let image = || json!({ "image": "a", "port": 1 });
