@@ -4,12 +4,14 @@
 //! that we set and that now says something else. What we once set and set no longer shows in the hash of the whole object
 //! that each object carries as an annotation.
 
+use std::cmp::Ordering;
+
 use kube_core::Resource;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::labels::APPLIED_HASH;
+use crate::{labels::APPLIED_HASH, quantity};
 
 /// Fields that are one value to the API server: an addition to them is a change.
 const ATOMIC: [&str; 5] = ["selector", "podSelector", "namespaceSelector", "ingress", "egress"];
@@ -49,7 +51,9 @@ fn covers(field: &str, desired: &Value, live: &Value) -> bool {
     match (desired, live) {
         (Value::Object(desired), Value::Object(live)) => covers_fields(field, desired, live),
         (Value::Array(desired), Value::Array(live)) => covers_items(field, desired, live),
-        (Value::String(desired), Value::String(live)) if QUANTITIES.contains(&field) => same_quantity(desired, live),
+        (Value::String(desired), Value::String(live)) if QUANTITIES.contains(&field) => {
+            quantity::compare(desired, live) == Some(Ordering::Equal)
+        }
         _ => desired == live,
     }
 }
@@ -80,35 +84,6 @@ fn covers_items(field: &str, desired: &[Value], live: &[Value]) -> bool {
                     .all(|(desired, live)| covers(field, desired, live))
         }
     }
-}
-
-fn same_quantity(one: &str, other: &str) -> bool {
-    one == other || matches!((quantity(one), quantity(other)), (Some(one), Some(other)) if one == other)
-}
-
-/// A quantity in thousandths, as far as they can be counted.
-fn quantity(text: &str) -> Option<i128> {
-    let end = text
-        .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at(end);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let decimals = u32::try_from(fraction.len()).ok().filter(|decimals| *decimals <= 9)?;
-    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let factor = match suffix {
-        "m" => 1,
-        "" => 1000,
-        "k" => 1_000_000,
-        "M" => 1_000_000_000,
-        "G" => 1_000_000_000_000,
-        "T" => 1_000_000_000_000_000,
-        "Ki" => 1000 << 10,
-        "Mi" => 1000 << 20,
-        "Gi" => 1000 << 30,
-        "Ti" => 1000 << 40,
-        _ => return None,
-    };
-    digits.checked_mul(factor).map(|value| value / 10_i128.pow(decimals))
 }
 
 #[cfg(test)]

@@ -26,8 +26,9 @@ pub enum Reach {
     Address(IpAddr),
     /// A name of the public internet.
     Public,
-    /// `a.b`: Service `a` of namespace `b` or a public name. The cluster's DNS decides, so both must be reachable.
-    NamespaceOrPublic(String),
+    /// `a.b`: pod `a` of a headless Service `b` of the caller's own namespace, Service `a` of namespace `b`, or a public name.
+    /// The cluster's DNS decides, so all of them must be reachable.
+    PodOrNamespaceOrPublic(String),
 }
 
 impl Endpoint {
@@ -72,11 +73,14 @@ fn reach(host: &Host<&str>) -> Reach {
         Host::Ipv6(address) => return address_reach(address.into()),
         Host::Domain(name) => name,
     };
-    match name.trim_end_matches('.').split('.').collect::<Vec<_>>().as_slice() {
-        ["localhost"] => Reach::Itself,
-        [_] => Reach::OwnNamespace,
-        [_, namespace] => Reach::NamespaceOrPublic((*namespace).to_owned()),
-        [_, namespace, "svc"] | [_, namespace, "svc", ..] => Reach::Namespace((*namespace).to_owned()),
+    let labels: Vec<_> = name.trim_end_matches('.').split('.').collect();
+    // Before it are a Service and its namespace, and a pod before these where it is one of a headless Service.
+    let svc = labels.iter().rposition(|label| *label == "svc").filter(|svc| *svc > 1);
+    match (labels.as_slice(), svc) {
+        (["localhost"], _) => Reach::Itself,
+        ([_], _) => Reach::OwnNamespace,
+        ([_, namespace], _) => Reach::PodOrNamespaceOrPublic((*namespace).to_owned()),
+        (labels, Some(svc)) => Reach::Namespace(labels[svc - 1].to_owned()),
         _ => Reach::Public,
     }
 }
@@ -104,8 +108,23 @@ mod tests {
                 80,
             ),
             (
+                "http://pg-0.pg.db.svc.cluster.local:5432/",
+                Reach::Namespace("db".into()),
+                5432,
+            ),
+            ("http://pg-0.pg.db.svc/", Reach::Namespace("db".into()), 80),
+            ("http://svc.svc.svc/", Reach::Namespace("svc".into()), 80),
+            (
+                "http://pod.svc.ns.svc.cluster.local./",
+                Reach::Namespace("ns".into()),
+                80,
+            ),
+            ("https://x.svc.example.com/", Reach::Public, 443),
+            ("https://svc.example.com/", Reach::Public, 443),
+            ("http://pg-0.pg:5432/", Reach::PodOrNamespaceOrPublic("pg".into()), 5432),
+            (
                 "https://openrouter.ai/api/v1",
-                Reach::NamespaceOrPublic("ai".into()),
+                Reach::PodOrNamespaceOrPublic("ai".into()),
                 443,
             ),
             ("http://model/v1", Reach::OwnNamespace, 80),

@@ -1,12 +1,14 @@
 //! The only place that refuses what a user wrote.
 //!
 //! The API server has already refused most of it; what is stored may be older than a rule, and `rockbot dev` reads
-//! manifests that no API server has seen. So every rule is here, too.
+//! manifests that no API server has seen. So fields are held to their definition once more, in `schema`, and every rule
+//! between fields is here, too; what an edit may change is the API server's alone.
 
+mod resources;
 mod skills;
 mod storage;
 
-use std::{collections::BTreeSet, fmt, ops::RangeInclusive};
+use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube_core::Resource;
@@ -16,11 +18,12 @@ use rockbot_crds::{
     access::{Access, AnonymousScope},
     agent::Scripts as ScriptsSpec,
     mcp_server::{Egress, Http},
-    model::{Fallback, Model as ModelSpec, Provider},
+    model::{Fallback, Model as ModelSpec, Provider, SecretKeyRef},
 };
 
 use crate::{
     endpoint::Endpoint,
+    schema,
     valid::{Model, Owner, Sampling, Scripts, Transport, ValidAgent, ValidMcpServer},
 };
 
@@ -61,8 +64,8 @@ impl std::error::Error for Invalid {}
 /// # Errors
 /// Everything that is wrong with it.
 pub fn validate_agent(agent: &Agent) -> Result<ValidAgent, Invalid> {
-    let mut problems = Problems::default();
     let spec = &agent.spec;
+    let mut problems = Problems::of_fields(schema::agent(spec))?;
     let owner = owner(agent, &mut problems);
     if FIXED_ROUTES.contains(&owner.name.as_str()) {
         problems.add(
@@ -70,43 +73,19 @@ pub fn validate_agent(agent: &Agent) -> Result<ValidAgent, Invalid> {
             format!("is a fixed route of the agent's server: {}", FIXED_ROUTES.join(", ")),
         );
     }
-    let scripts = spec.tools.scripts.as_ref();
     let servers = spec
         .tools
         .mcp
         .as_ref()
         .map(|mcp| mcp.servers.as_slice())
         .unwrap_or_default();
-    let mut seen = BTreeSet::new();
-    for server in servers.iter().filter(|server| !seen.insert(&server.name)) {
-        problems.add(
-            "spec.tools.mcp.servers",
-            format!("names {:?} twice; name each server once", server.name),
-        );
-    }
     access(&spec.access, &mut problems);
     let skills = skills::skills(spec, &owner.name, &mut problems);
     let limits = &spec.limits;
     let model = model(&spec.model, &mut problems);
-    let (scripts, max_tool_rounds, request_timeout_seconds, max_concurrent_requests) = (
-        scripts.map(|scripts| self::scripts(scripts, &mut problems)),
-        problems.bounded("spec.limits.maxToolRounds", limits.max_tool_rounds, 1..=100),
-        problems.bounded(
-            "spec.limits.requestTimeoutSeconds",
-            limits.request_timeout_seconds,
-            1..=3600,
-        ),
-        problems.bounded(
-            "spec.limits.maxConcurrentRequests",
-            limits.max_concurrent_requests,
-            1..=100_000,
-        ),
-    );
-    let daily_tokens = storage::daily_tokens(limits.daily_tokens, &mut problems);
     storage::time_zone(&spec.time_zone, &mut problems);
-    problems.bounded("spec.replicas", spec.replicas, 0..=100);
     let storage = storage::storage(spec, &mut problems);
-    problems.bounded("spec.service.port", spec.service.port, 1..=65535);
+    resources::resources(spec.resources.as_ref(), &mut problems);
     let Some(model) = model else {
         return Err(problems.into_invalid());
     };
@@ -115,17 +94,17 @@ pub fn validate_agent(agent: &Agent) -> Result<ValidAgent, Invalid> {
         description: spec.description.clone().unwrap_or_default(),
         instructions: spec.instructions.clone().unwrap_or_default(),
         model,
-        scripts,
+        scripts: spec.tools.scripts.as_ref().map(scripts),
         mcp_servers: servers
             .iter()
             .map(|server| (server.name.clone(), server.allowed_tools.clone()))
             .collect(),
         skills,
         access: spec.access.clone(),
-        max_tool_rounds,
-        request_timeout_seconds,
-        max_concurrent_requests,
-        daily_tokens,
+        max_tool_rounds: count(limits.max_tool_rounds),
+        request_timeout_seconds: count(limits.request_timeout_seconds),
+        max_concurrent_requests: count(limits.max_concurrent_requests),
+        daily_tokens: limits.daily_tokens.and_then(|tokens| tokens.try_into().ok()),
         time_zone: spec.time_zone.clone(),
         storage,
         replicas: spec.replicas,
@@ -142,22 +121,6 @@ fn access(access: &Access, problems: &mut Problems) {
             "is none, which needs spec.access.apiKeys, or nobody could ask".into(),
         );
     }
-    let mut seen = BTreeSet::new();
-    for key in &access.api_keys {
-        if !seen.insert(&key.name) {
-            problems.add(
-                "spec.access.apiKeys",
-                format!("names {:?} twice; name each key once", key.name),
-            );
-        }
-        if !is_scope(&key.scope) {
-            let message = format!(
-                "is {:?}; allowed are lower-case letters, digits, '-', '_' and '.'",
-                key.scope
-            );
-            problems.add(&format!("spec.access.apiKeys[{}].scope", key.name), message);
-        }
-    }
 }
 
 /// Checks an McpServer.
@@ -165,11 +128,11 @@ fn access(access: &Access, problems: &mut Problems) {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn validate_mcp_server(server: &McpServer) -> Result<ValidMcpServer, Invalid> {
-    let mut problems = Problems::default();
     let spec = &server.spec;
+    let mut problems = Problems::of_fields(schema::mcp_server(spec))?;
     let owner = owner(server, &mut problems);
     let transport = match (&spec.http, &spec.remote) {
-        (Some(http), None) => Some(in_pods(server, http, &mut problems)),
+        (Some(http), None) => Some(in_pods(server, http)),
         (None, Some(remote)) => {
             if spec.egress != Egress::None {
                 problems.add(
@@ -191,7 +154,7 @@ pub fn validate_mcp_server(server: &McpServer) -> Result<ValidMcpServer, Invalid
             None
         }
     };
-    let tool_timeout_seconds = problems.bounded("spec.toolTimeoutSeconds", spec.tool_timeout_seconds, 1..=3600);
+    resources::resources(spec.resources.as_ref(), &mut problems);
     let Some(transport) = transport else {
         return Err(problems.into_invalid());
     };
@@ -199,19 +162,33 @@ pub fn validate_mcp_server(server: &McpServer) -> Result<ValidMcpServer, Invalid
         owner,
         transport,
         allowed_tools: spec.allowed_tools.clone(),
-        tool_timeout_seconds,
+        tool_timeout_seconds: count(spec.tool_timeout_seconds),
     })
 }
 
-fn in_pods(server: &McpServer, http: &Http, problems: &mut Problems) -> Transport {
-    problems.bounded("spec.http.port", http.port, 1..=65535);
-    problems.bounded("spec.replicas", server.spec.replicas, 0..=100);
-    if !http.path.starts_with('/') {
-        problems.add(
-            "spec.http.path",
-            format!("is {:?}; it must start with a slash", http.path),
-        );
+/// Checks a Secret: that an Agent can name it and every key of it.
+///
+/// # Errors
+/// When it cannot. Kubernetes would not take such a Secret either.
+pub fn validate_secret<'a>(name: &str, keys: impl IntoIterator<Item = &'a String>) -> Result<(), Invalid> {
+    for key in keys {
+        let named = SecretKeyRef {
+            name: name.to_owned(),
+            key: key.clone(),
+        };
+        let problems = schema::secret_key(&named).into_iter().map(|problem| Problem {
+            field: match problem.field.as_str() {
+                "name" => "metadata.name".to_owned(),
+                _ => format!("key {key:?}"),
+            },
+            ..problem
+        });
+        Problems::of_fields(problems.collect())?;
     }
+    Ok(())
+}
+
+fn in_pods(server: &McpServer, http: &Http) -> Transport {
     Transport::Http {
         image: http.image.clone(),
         port: http.port,
@@ -222,45 +199,20 @@ fn in_pods(server: &McpServer, http: &Http, problems: &mut Problems) -> Transpor
     }
 }
 
-fn scripts(spec: &ScriptsSpec, problems: &mut Problems) -> Scripts {
-    let packages = spec
-        .packages
-        .as_ref()
-        .map(|packages| packages.allow.clone())
-        .unwrap_or_default();
-    let is_outer = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric());
-    let is_inner = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
-    for (index, name) in packages.iter().enumerate() {
-        let ends = is_outer(name.chars().next()) && is_outer(name.chars().next_back());
-        if name != "*" && !(ends && name.chars().all(is_inner)) {
-            problems.add(
-                &format!("spec.tools.scripts.packages.allow[{index}]"),
-                format!(
-                    "is {name:?}; allowed is the name of a package without a version, as in numpy, or * for every one"
-                ),
-            );
-        }
-    }
+fn scripts(spec: &ScriptsSpec) -> Scripts {
+    let packages = spec.packages.as_ref().map(|packages| packages.allow.clone());
     Scripts {
-        timeout_seconds: problems.bounded("spec.tools.scripts.timeoutSeconds", spec.timeout_seconds, 1..=300),
-        packages,
+        timeout_seconds: count(spec.timeout_seconds),
+        packages: packages.unwrap_or_default(),
     }
 }
 
 fn model(spec: &ModelSpec, problems: &mut Problems) -> Option<Model> {
-    for (field, value, most) in [
-        ("spec.model.temperature", spec.temperature, 2.0),
-        ("spec.model.topP", spec.top_p, 1.0),
-    ] {
-        if value.is_some_and(|value| !(0.0..=most).contains(&value)) {
-            problems.add(field, format!("must be between 0 and {most}"));
-        }
-    }
     let shared = Sampling {
         temperature: spec.temperature,
         top_p: spec.top_p,
         max_tokens: None,
-        timeout_seconds: problems.bounded("spec.model.timeoutSeconds", spec.timeout_seconds, 1..=3600),
+        timeout_seconds: count(spec.timeout_seconds),
     };
     let own = Fallback {
         provider: spec.provider,
@@ -307,7 +259,6 @@ fn one_model(path: &str, spec: &Fallback, shared: &Sampling, problems: &mut Prob
     if name.is_none() && !is_demo {
         problems.add(&format!("{path}.name"), "is required unless provider is Demo".into());
     }
-    let max_tokens = max_tokens.map(|tokens| problems.bounded(&format!("{path}.maxTokens"), tokens, 1..=10_000_000));
     let url = base_url.as_deref().or(match provider {
         Provider::OpenAI => Some(OPENAI),
         Provider::Anthropic => Some(ANTHROPIC),
@@ -333,7 +284,7 @@ fn one_model(path: &str, spec: &Fallback, shared: &Sampling, problems: &mut Prob
         endpoint,
         api_key: api_key.as_ref().map(|key| key.secret_key_ref.clone()),
         sampling: Sampling {
-            max_tokens,
+            max_tokens: max_tokens.map(count),
             ..shared.clone()
         },
         extra_body: extra_body.clone(),
@@ -373,30 +324,29 @@ fn is_label(name: &str, longest: usize) -> bool {
     fits && name.len() <= longest && name.bytes().all(|letter| is_edge(letter) || letter == b'-')
 }
 
-fn is_scope(name: &str) -> bool {
-    let allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-_.".contains(letter);
-    !name.is_empty() && name.chars().all(allowed)
+/// A number that is at least 0: the definition says so.
+fn count(value: i32) -> u32 {
+    value.try_into().unwrap_or_default()
 }
 
 #[derive(Default)]
 struct Problems(Vec<Problem>);
 
 impl Problems {
+    /// None yet, if every field by itself is right. As at the API server, rules between fields are asked only then.
+    fn of_fields(problems: Vec<Problem>) -> Result<Self, Invalid> {
+        if problems.is_empty() {
+            Ok(Self::default())
+        } else {
+            Err(Invalid(problems))
+        }
+    }
+
     fn add(&mut self, field: &str, message: String) {
         self.0.push(Problem {
             field: field.to_owned(),
             message,
         });
-    }
-
-    fn bounded(&mut self, field: &str, value: i32, range: RangeInclusive<i32>) -> u32 {
-        if !range.contains(&value) {
-            self.add(
-                field,
-                format!("is {value}; it must be between {} and {}", range.start(), range.end()),
-            );
-        }
-        u32::try_from(value).unwrap_or_default()
     }
 
     fn parsed<T>(&mut self, field: &str, result: Result<T, String>) -> Option<T> {
@@ -415,3 +365,6 @@ impl Problems {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

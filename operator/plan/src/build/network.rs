@@ -13,7 +13,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
-use rockbot_crds::mcp_server::Egress;
+use rockbot_crds::{agent::ServiceType, mcp_server::Egress};
 
 use super::{Parent, agent::PORT};
 use crate::{
@@ -55,14 +55,13 @@ pub(super) fn agent_policy(
         match &server.route {
             Route::Pods { port } => {
                 let pods = peer(None, Some(labels::pods_of(Component::McpServer, &server.name)));
-                add(&mut egress, Some(to(vec![pods], vec![tcp(*port)])));
+                add(&mut egress, [to(vec![pods], vec![tcp(*port)])]);
             }
             Route::Elsewhere(endpoint) => add(&mut egress, reaching(endpoint, settings)),
         }
     }
-    for name in agent.skills.agents() {
-        let pods = peer(None, Some(labels::pods_of(Component::Agent, name)));
-        add(&mut egress, Some(to(vec![pods], vec![tcp(PORT)])));
+    for pods in handed_to(agent) {
+        add(&mut egress, [to(vec![peer(None, Some(pods))], vec![tcp(PORT)])]);
     }
     let models = agent.models().filter_map(|model| model.endpoint.as_ref());
     let receivers = settings.telemetry.iter().flat_map(|telemetry| &telemetry.receivers);
@@ -73,7 +72,21 @@ pub(super) fn agent_policy(
     {
         add(&mut egress, reaching(endpoint, settings));
     }
-    policy(parent, vec![from(callers, PORT)], egress)
+    let ingress = match agent.service.0 {
+        ServiceType::ClusterIP => from(callers, PORT),
+        // Whoever comes from outside has any address, and behind some load balancers a node's.
+        ServiceType::NodePort | ServiceType::LoadBalancer => from_everywhere(PORT),
+    };
+    policy(parent, vec![ingress], egress)
+}
+
+/// The agents that this one may hand tasks to. Which ones code of its own chooses is not known: all of its namespace then.
+fn handed_to(agent: &ValidAgent) -> Vec<LabelSelector> {
+    if agent.image.is_some() {
+        return vec![labels::all_of(Component::Agent)];
+    }
+    let names = agent.skills.agents();
+    names.map(|name| labels::pods_of(Component::Agent, name)).collect()
 }
 
 pub(super) fn mcp_server_policy(parent: Parent<'_>, port: i32, egress: Egress, settings: &Settings) -> NetworkPolicy {
@@ -111,30 +124,38 @@ fn policy(
     }
 }
 
-/// The rule that lets pods reach an endpoint, if it takes one.
-fn reaching(endpoint: &Endpoint, settings: &Settings) -> Option<NetworkPolicyEgressRule> {
+/// The rules that let pods reach an endpoint, if it takes any.
+fn reaching(endpoint: &Endpoint, settings: &Settings) -> Vec<NetworkPolicyEgressRule> {
     let all_pods = || Some(LabelSelector::default());
+    let port = || vec![tcp(endpoint.port.into())];
+    let own = || peer(None, all_pods());
     let of_namespace = |name: &str| peer(Some(labels::namespace(name)), all_pods());
-    let to_public = |peers: Vec<NetworkPolicyPeer>| {
+    let to_public = || {
         let extra = settings.model_egress_cidrs.iter().map(|cidr| block(cidr.clone()));
-        to(
-            peers.into_iter().chain([public()]).chain(extra).collect(),
-            vec![tcp(endpoint.port.into())],
-        )
+        to([public()].into_iter().chain(extra).collect(), port())
     };
-    Some(match &endpoint.reach {
-        Reach::Itself => return None,
-        Reach::OwnNamespace => to(vec![peer(None, all_pods())], Vec::new()),
-        Reach::Namespace(name) => to(vec![of_namespace(name)], Vec::new()),
-        Reach::Address(address) => to(vec![block(single(*address))], vec![tcp(endpoint.port.into())]),
-        Reach::Public => to_public(Vec::new()),
-        Reach::NamespaceOrPublic(name) => to_public(vec![of_namespace(name)]),
-    })
+    match &endpoint.reach {
+        Reach::Itself => Vec::new(),
+        Reach::OwnNamespace => vec![to(vec![own()], Vec::new())],
+        Reach::Namespace(name) => vec![to(vec![of_namespace(name)], Vec::new())],
+        Reach::Address(address) => vec![to(vec![block(single(*address))], port())],
+        Reach::Public => vec![to_public()],
+        // A pod that is named itself is reached by its own port.
+        Reach::PodOrNamespaceOrPublic(name) => vec![
+            to(vec![own()], port()),
+            to(vec![of_namespace(name)], Vec::new()),
+            to_public(),
+        ],
+    }
 }
 
-/// Adds a rule that is not there yet.
-fn add(rules: &mut Vec<NetworkPolicyEgressRule>, rule: Option<NetworkPolicyEgressRule>) {
-    rules.extend(rule.filter(|rule| !rules.contains(rule)));
+/// Adds the rules that are not there yet.
+fn add(rules: &mut Vec<NetworkPolicyEgressRule>, more: impl IntoIterator<Item = NetworkPolicyEgressRule>) {
+    for rule in more {
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
 }
 
 fn dns(settings: &Settings) -> NetworkPolicyEgressRule {
@@ -190,6 +211,14 @@ fn peer(namespaces: Option<LabelSelector>, pods: Option<LabelSelector>) -> Netwo
 fn from(peers: Vec<NetworkPolicyPeer>, port: i32) -> NetworkPolicyIngressRule {
     NetworkPolicyIngressRule {
         from: Some(peers),
+        ports: Some(vec![tcp(port)]),
+    }
+}
+
+/// From anybody, in the cluster or not: a rule without peers means that to every engine.
+fn from_everywhere(port: i32) -> NetworkPolicyIngressRule {
+    NetworkPolicyIngressRule {
+        from: None,
         ports: Some(vec![tcp(port)]),
     }
 }

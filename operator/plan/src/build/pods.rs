@@ -1,6 +1,6 @@
 //! What all pods have in common: Pod Security `restricted`, no token for the API server, rollouts without a gap.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use k8s_openapi::{
     api::{
@@ -19,6 +19,7 @@ use k8s_openapi::{
 use rockbot_crds::Resources;
 
 use super::Parent;
+use crate::quantity;
 
 /// The user that every container runs as.
 const USER: i64 = 65532;
@@ -127,18 +128,79 @@ pub(super) fn http_port(port: i32) -> Vec<ContainerPort> {
     }]
 }
 
-/// What the user asks for, or else `memory` of its defaults: request and limit.
+/// What the user asks for. A request or a limit that is not given is the default one, unless the other side contradicts it: nothing
+/// is reserved beyond its limit, and no limit is below what is reserved. `memory` is the default request and limit.
 pub(super) fn resources(given: Option<&Resources>, memory: (&str, &str)) -> ResourceRequirements {
-    let quantities = |pairs: &[(&str, &str)]| {
-        let quantity = |(name, value): &(&str, &str)| ((*name).to_owned(), Quantity((*value).to_owned()));
-        Some(pairs.iter().map(quantity).collect::<BTreeMap<_, _>>())
-    };
-    let given = given.cloned().unwrap_or_default();
+    let Resources { requests, limits } = given.cloned().unwrap_or_default();
+    let (mut requests, mut limits) = (requests.unwrap_or_default(), limits.unwrap_or_default());
+    for (name, default) in [("cpu", "10m"), ("memory", memory.0)] {
+        let request = unless(Ordering::Greater, default, limits.get(name));
+        requests.entry(name.to_owned()).or_insert(request);
+    }
+    let limit = unless(Ordering::Less, memory.1, requests.get("memory"));
+    limits.entry("memory".to_owned()).or_insert(limit);
     ResourceRequirements {
-        requests: given
-            .requests
-            .or_else(|| quantities(&[("cpu", "10m"), ("memory", memory.0)])),
-        limits: given.limits.or_else(|| quantities(&[("memory", memory.1)])),
+        requests: Some(requests),
+        limits: Some(limits),
         claims: None,
+    }
+}
+
+/// A default, or the `other` side of it if the default is `wrong` beside that.
+fn unless(wrong: Ordering, default: &str, other: Option<&Quantity>) -> Quantity {
+    let other = other.filter(|other| quantity::compare(default, &other.0).is_none_or(|order| order == wrong));
+    other.cloned().unwrap_or_else(|| Quantity(default.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_given_on_one_side_is_never_contradicted_on_the_other() {
+        for (given, requests, limits) in [
+            (
+                json!({}),
+                json!({ "cpu": "10m", "memory": "16Mi" }),
+                json!({ "memory": "128Mi" }),
+            ),
+            (
+                json!({ "requests": { "memory": "256Mi" } }),
+                json!({ "cpu": "10m", "memory": "256Mi" }),
+                json!({ "memory": "256Mi" }),
+            ),
+            (
+                json!({ "requests": { "memory": "64Mi", "cpu": "2" } }),
+                json!({ "cpu": "2", "memory": "64Mi" }),
+                json!({ "memory": "128Mi" }),
+            ),
+            (
+                json!({ "limits": { "memory": "8Mi" } }),
+                json!({ "cpu": "10m", "memory": "8Mi" }),
+                json!({ "memory": "8Mi" }),
+            ),
+            (
+                json!({ "limits": { "cpu": "5m" } }),
+                json!({ "cpu": "5m", "memory": "16Mi" }),
+                json!({ "cpu": "5m", "memory": "128Mi" }),
+            ),
+            (
+                json!({ "requests": { "example.com/gpu": "1" }, "limits": { "example.com/gpu": "1" } }),
+                json!({ "cpu": "10m", "memory": "16Mi", "example.com/gpu": "1" }),
+                json!({ "memory": "128Mi", "example.com/gpu": "1" }),
+            ),
+            (
+                json!({ "requests": { "memory": "1e99" } }),
+                json!({ "cpu": "10m", "memory": "1e99" }),
+                json!({ "memory": "1e99" }),
+            ),
+        ] {
+            let parsed: Resources = serde_json::from_value(given.clone()).unwrap();
+            let made = resources(Some(&parsed), ("16Mi", "128Mi"));
+            assert_eq!(json!(made.requests), requests, "{given}");
+            assert_eq!(json!(made.limits), limits, "{given}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod mcp_server;
 mod rollout;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Condition};
 use rockbot_crds::conditions::{ConditionType, Reason, find};
@@ -15,6 +16,7 @@ use crate::validate::Invalid;
 pub use agent::{agent_status, tool_names};
 pub use mcp_server::{Discovered, Discovery, mcp_server_status};
 pub use rollout::pods_are_ready;
+pub use unreadable::unreadable_status;
 
 /// What became of the children of a resource.
 #[derive(Clone, Debug)]

@@ -280,3 +280,40 @@ fn k2_tools_are_remembered_while_the_server_is_the_same() {
     );
     assert!(validate_mcp_server(&known).is_ok());
 }
+
+#[test]
+fn what_cannot_be_read_keeps_what_was_reported_of_it() {
+    let condition = |kind: &str, status: &str, reason: &str| {
+        json!({
+            "type": kind, "status": status, "reason": reason, "message": "m", "observedGeneration": 2,
+            "lastTransitionTime": "1970-01-01T00:00:01Z",
+        })
+    };
+    let before = json!({
+        "observedGeneration": 2, "url": "http://a", "selector": "x=y", "later": 1,
+        "conditions": [condition("Ready", "True", "Available"), condition("Later", "True", "Later")],
+    });
+    let first = unreadable_status(&before, Some(3), "spec.model: unknown", &time(5));
+    assert_eq!(
+        first.pointer("/selector").zip(first.pointer("/later")),
+        Some((&json!("x=y"), &json!(1)))
+    );
+    assert_eq!(first["observedGeneration"], 3);
+    let conditions: Vec<Condition> = serde_json::from_value(first["conditions"].clone()).unwrap();
+    assert_eq!(
+        told(&conditions),
+        ["Ready=False InvalidSpec", "Stalled=True InvalidSpec"]
+    );
+    assert!(
+        conditions[0].message.starts_with("spec.model: unknown; "),
+        "{}",
+        conditions[0].message
+    );
+    assert_eq!(
+        unreadable_status(&first, Some(3), "spec.model: unknown", &time(9)),
+        first,
+        "nothing is new"
+    );
+    let never = unreadable_status(&Value::Null, None, "why", &time(5));
+    assert_eq!(never["conditions"][0]["reason"], "InvalidSpec");
+}

@@ -1,14 +1,12 @@
 //! Refuses prompts, hooks and handoffs.
 
-use std::collections::BTreeSet;
-
 use rockbot_agent_config::{HookEvent, Template};
 use rockbot_crds::{
     AgentSpec,
     skills::{self, FailurePolicy, HandoffType, Prompt},
 };
 
-use super::{Problems, is_label, is_scope};
+use super::{Problems, count, is_label};
 use crate::{
     endpoint::Endpoint,
     valid::skills::{Handoff, HandoffTo, Hook, Skills},
@@ -18,7 +16,6 @@ use crate::{
 const AGENT_TIMEOUT: i32 = 300;
 /// Seconds that a service has when nothing else is said.
 const SERVICE_TIMEOUT: i32 = 60;
-const LONGEST_NAME: usize = 40;
 
 /// Checks what the Agent `name` declares without code.
 pub(super) fn skills(spec: &AgentSpec, name: &str, problems: &mut Problems) -> Skills {
@@ -28,21 +25,6 @@ pub(super) fn skills(spec: &AgentSpec, name: &str, problems: &mut Problems) -> S
         handoffs,
         ..
     } = spec;
-    names(
-        "spec.prompts",
-        prompts.iter().map(|prompt| (&prompt.name, &prompt.scope)),
-        problems,
-    );
-    names(
-        "spec.hooks",
-        hooks.iter().map(|hook| (&hook.name, &hook.scope)),
-        problems,
-    );
-    names(
-        "spec.handoffs",
-        handoffs.iter().map(|handoff| (&handoff.name, &handoff.scope)),
-        problems,
-    );
     for prompt in prompts {
         self::prompt(prompt, problems);
     }
@@ -56,37 +38,13 @@ pub(super) fn skills(spec: &AgentSpec, name: &str, problems: &mut Problems) -> S
     }
 }
 
-/// What all three lists have in common.
-fn names<'a>(list: &str, entries: impl Iterator<Item = (&'a String, &'a String)>, problems: &mut Problems) {
-    let mut seen = BTreeSet::new();
-    for (name, scope) in entries {
-        if !is_label(name, LONGEST_NAME) {
-            let allowed = "lower-case letters, digits and hyphens, starting and ending with a letter or digit";
-            problems.add(
-                &format!("{list}[{name}].name"),
-                format!("is {name:?}; allowed are at most {LONGEST_NAME} {allowed}"),
-            );
-        }
-        if !seen.insert(name) {
-            problems.add(list, format!("names {name:?} twice; name each entry once"));
-        }
-        if !is_scope(scope) {
-            let message = format!("is {scope:?}; allowed are lower-case letters, digits, '-', '_' and '.'");
-            problems.add(&format!("{list}[{name}].scope"), message);
-        }
-    }
-}
-
 fn prompt(spec: &Prompt, problems: &mut Problems) {
     let field = format!("spec.prompts[{}]", spec.name);
-    problems.bounded(&format!("{field}.priority"), spec.priority, -1000..=1000);
     problems.parsed(&format!("{field}.template"), Template::parse(&spec.template));
 }
 
 fn hook(spec: &skills::Hook, problems: &mut Problems) -> Option<Hook> {
     let field = format!("spec.hooks[{}]", spec.name);
-    problems.bounded(&format!("{field}.priority"), spec.priority, -1000..=1000);
-    let timeout_seconds = problems.bounded(&format!("{field}.timeoutSeconds"), spec.timeout_seconds, 1..=60);
     if spec.event == skills::HookEvent::FinalizeConnection && spec.failure_policy == FailurePolicy::Fail {
         problems.add(
             &format!("{field}.failurePolicy"),
@@ -102,7 +60,7 @@ fn hook(spec: &skills::Hook, problems: &mut Problems) -> Option<Hook> {
         scope: spec.scope.clone(),
         url: spec.url.clone(),
         endpoint: endpoint?,
-        timeout_seconds,
+        timeout_seconds: count(spec.timeout_seconds),
         failure_policy: spec.failure_policy,
         signing_key: spec.secret_key_ref.clone(),
     })
@@ -138,8 +96,6 @@ fn handoff(spec: &skills::Handoff, agent: &str, problems: &mut Problems) -> Opti
     } else {
         SERVICE_TIMEOUT
     };
-    let timeout = spec.timeout_seconds.unwrap_or(default);
-    let timeout_seconds = problems.bounded(&format!("{field}.timeoutSeconds"), timeout, 1..=3600);
     let target_field = format!("{field}.target");
     let target = || {
         spec.target
@@ -166,7 +122,7 @@ fn handoff(spec: &skills::Handoff, agent: &str, problems: &mut Problems) -> Opti
         name: spec.name.clone(),
         description: spec.description.clone(),
         scope: spec.scope.clone(),
-        timeout_seconds,
+        timeout_seconds: count(spec.timeout_seconds.unwrap_or(default)),
         to,
     })
 }

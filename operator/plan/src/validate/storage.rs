@@ -1,6 +1,5 @@
 //! Refuses storage and days that cannot be.
 
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use rockbot_crds::{
     AgentSpec,
     storage::{Postgres, StorageType, Volume},
@@ -48,16 +47,6 @@ pub(super) fn time_zone(name: &str, problems: &mut Problems) {
     }
 }
 
-/// Checks the tokens of a day.
-pub(super) fn daily_tokens(tokens: Option<i64>, problems: &mut Problems) -> Option<u64> {
-    let tokens = tokens?;
-    let valid = u64::try_from(tokens).ok().filter(|tokens| *tokens > 0);
-    if valid.is_none() {
-        problems.add("spec.limits.dailyTokens", format!("is {tokens}; it must be at least 1"));
-    }
-    valid
-}
-
 fn volume(spec: Volume, replicas: i32, problems: &mut Problems) -> Storage {
     if replicas > 1 {
         problems.add(
@@ -68,25 +57,14 @@ fn volume(spec: Volume, replicas: i32, problems: &mut Problems) -> Storage {
             ),
         );
     }
-    let Quantity(size) = &spec.size;
-    let unit = size.trim_start_matches(|letter: char| letter.is_ascii_digit());
-    if size.starts_with('0') || unit.len() == size.len() || !UNITS.contains(&unit) {
-        problems.add(
-            "spec.storage.volume.size",
-            format!("is {size:?}; allowed is a number of bytes, as in 500Mi or 10Gi"),
-        );
-    }
     Storage::Volume {
         size: spec.size,
         storage_class_name: spec.storage_class_name,
     }
 }
 
-const UNITS: [&str; 13] = ["", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-
 fn postgres(spec: &Postgres, problems: &mut Problems) -> Storage {
-    let port = problems.bounded("spec.storage.postgres.port", spec.port, 1..=65535);
-    let port = u16::try_from(port).unwrap_or_default();
+    let port = spec.port.try_into().unwrap_or_default();
     let Some(endpoint) = problems.parsed("spec.storage.postgres.host", Endpoint::of(&spec.host, port)) else {
         return Storage::Ephemeral;
     };
