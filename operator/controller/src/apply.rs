@@ -11,7 +11,9 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, Preconditions},
     core::Status,
 };
-use rockbot_operator_plan::{FIELD_MANAGER, Objects, Outcome, Ownership, is_up_to_date, ownership, seal};
+use rockbot_operator_plan::{
+    FIELD_MANAGER, Objects, Outcome, Ownership, is_up_to_date, never_smaller, ownership, seal,
+};
 use thiserror::Error;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
@@ -70,6 +72,10 @@ async fn all(shared: &Shared, parent: &ObjectMeta, objects: Objects) -> Result<O
         volume_claim,
         deployment,
     } = objects;
+    let volume_claim = volume_claim.map(|claim| {
+        let live = known(shared, &claim);
+        never_smaller(claim, live.as_ref())
+    });
     let (service_account, config_map, network_policy, service, volume_claim, deployment) = tokio::try_join!(
         Step::plan(shared, parent, service_account),
         Step::plan(shared, parent, config_map),
@@ -100,17 +106,16 @@ enum Action<K> {
 
 impl<K: Child> Step<K> {
     async fn plan(shared: &Shared, parent: &ObjectMeta, desired: Option<K>) -> Result<Self, ApplyError> {
-        let known = K::children(&shared.stores);
         let desired = desired.map(seal);
         let name = desired.as_ref().map(ResourceExt::name_any).unwrap_or_default();
-        let orphans = known.of_owner_except(parent.uid.as_deref().unwrap_or_default(), &name);
+        let orphans = K::children(&shared.stores).of_owner_except(parent.uid.as_deref().unwrap_or_default(), &name);
         let Some(desired) = desired else {
             return Ok(Self {
                 orphans,
                 action: Action::Nothing(None),
             });
         };
-        let live = known.get(parent.namespace.as_deref().unwrap_or_default(), &name);
+        let live = known(shared, &desired);
         match &live {
             Some(live) => ours_or_not(live.meta(), parent, &K::kind(&()))?,
             None => is_free(shared, parent, &desired).await?,
@@ -149,7 +154,7 @@ impl<K: Child> Step<K> {
                 let applied = applied.map_err(|error| failed("apply", &*desired, error))?;
                 let (namespace, name) = (applied.namespace().unwrap_or_default(), applied.name_any());
                 let seen = || K::children(&shared.stores).resource_version(&namespace, &name);
-                until_visible(seen, &applied, live.as_ref()).await;
+                until_visible(seen, &applied, live.as_ref().and_then(ResourceExt::resource_version)).await;
                 Ok(Some(applied))
             }
         }
@@ -192,13 +197,10 @@ fn ours_or_not(child: &ObjectMeta, parent: &ObjectMeta, kind: &str) -> Result<()
     }
 }
 
-/// Waits until what is `seen` is what was written, or something newer than `before`, so that the next reconcile does not write
-/// it again.
-pub(crate) async fn until_visible<K: Watched>(seen: impl Fn() -> Option<String>, written: &K, before: Option<&K>) {
-    let (written_version, before) = (
-        written.resource_version(),
-        before.and_then(ResourceExt::resource_version),
-    );
+/// Waits until the version that is `seen` is the one that was written, or a newer one than `before`, so that the next reconcile
+/// does not write it again.
+pub(crate) async fn until_visible<K: Watched>(seen: impl Fn() -> Option<String>, written: &K, before: Option<String>) {
+    let written_version = written.resource_version();
     let wait = async {
         loop {
             let seen = seen();
@@ -211,6 +213,11 @@ pub(crate) async fn until_visible<K: Watched>(seen: impl Fn() -> Option<String>,
     if timeout(VISIBLE_WITHIN, wait).await.is_err() {
         debug!(kind = %K::kind(&()), name = written.name_any(), "the watch is late");
     }
+}
+
+/// The live object in the place of another.
+fn known<K: Child>(shared: &Shared, object: &K) -> Option<K> {
+    K::children(&shared.stores).get(&object.namespace().unwrap_or_default(), &object.name_any())
 }
 
 fn api_of<K: Child>(shared: &Shared, object: &K) -> Api<K> {

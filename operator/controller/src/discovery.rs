@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::queue::Queue;
+use crate::{object::Object, queue::Queue};
 
 /// Servers that are asked at the same time.
 const CONCURRENCY: usize = 8;
@@ -47,7 +47,7 @@ pub(crate) struct Discoveries {
 
 struct Inner {
     known: Mutex<HashMap<ObjectRef<DynamicObject>, Known>>,
-    queue: Arc<Queue<McpServer>>,
+    queue: Arc<Queue<Object<McpServer>>>,
     slots: Semaphore,
 }
 
@@ -79,7 +79,7 @@ enum DiscoveryError {
 
 impl Discoveries {
     /// Nothing is known yet. Until `stop`, servers are asked when somebody wants to know.
-    pub(crate) fn new(queue: Arc<Queue<McpServer>>, stop: CancellationToken) -> Self {
+    pub(crate) fn new(queue: Arc<Queue<Object<McpServer>>>, stop: CancellationToken) -> Self {
         let inner = Inner {
             known: Mutex::default(),
             queue,

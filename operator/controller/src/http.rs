@@ -12,14 +12,18 @@ use axum::{
 };
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use prometheus_client::{encoding::text::encode, registry::Registry};
-use rockbot_crds::Agent;
+use rockbot_crds::{Agent, AgentStatus};
 use rockbot_identity::{Caller, IdentityError, Verifier};
 use rockbot_operator_api::{AgentList, AgentSummary, ErrorBody, ErrorDetail};
 use rockbot_operator_plan::{agent_url, tool_names};
 use rockbot_telemetry::{KeyValue, Span, semconv};
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::watches::Stores;
+use crate::{
+    object::{Object, Unreadable},
+    watches::Stores,
+};
 
 /// What answers are made from.
 #[derive(Clone)]
@@ -72,13 +76,13 @@ async fn traced(request: Request, next: Next) -> Response {
 
 async fn list(State(server): State<Server>, headers: HeaderMap) -> Result<Json<AgentList>, Refusal> {
     let caller = server.caller(&headers).await?;
-    let is_near = |agent: &Agent| agent.metadata.namespace.as_ref() == Some(&caller.namespace);
+    let is_near = |agent: &Object<Agent>| agent.namespace().as_ref() == Some(&caller.namespace);
     let mut agents: Vec<_> = server
         .stores
         .agents
         .state_filter(is_near)
         .iter()
-        .map(|agent| summary(agent))
+        .filter_map(|agent| summary(agent))
         .collect();
     agents.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(Json(AgentList { agents }))
@@ -95,7 +99,7 @@ async fn one(
     }
     let found = server.stores.agents.get(&ObjectRef::new(&name).within(&namespace));
     found
-        .map(|agent| Json(summary(&agent)))
+        .and_then(|agent| summary(&agent).map(Json))
         .ok_or(Refusal::NotFound { namespace, name })
 }
 
@@ -128,19 +132,49 @@ async fn metrics(State(server): State<Server>) -> Response {
     }
 }
 
-fn summary(agent: &Agent) -> AgentSummary {
+fn summary(agent: &Object<Agent>) -> Option<AgentSummary> {
+    match agent {
+        Object::Readable(agent) => Some(read(agent)),
+        Object::Unreadable(agent) => reported(agent),
+    }
+}
+
+fn read(agent: &Agent) -> AgentSummary {
     let (namespace, name) = (agent.namespace().unwrap_or_default(), agent.name_any());
-    let status = agent.status.as_ref();
     AgentSummary {
         url: agent_url(&namespace, &name, agent.spec.service.port),
         description: agent.spec.description.clone().unwrap_or_default(),
         tools: tool_names(agent),
-        ready: status
-            .and_then(|status| status.ready_replicas)
-            .is_some_and(|pods| pods > 0),
+        ready: agent.status.as_ref().is_some_and(has_pods),
         namespace,
         name,
     }
+}
+
+/// An agent whose spec cannot be read, as it was reported by an operator that could: its pods are as that one left them.
+fn reported(agent: &Unreadable) -> Option<AgentSummary> {
+    let status = AgentStatus::deserialize(agent.status()).ok()?;
+    let object = &agent.object;
+    Some(AgentSummary {
+        ready: has_pods(&status),
+        url: status.url?,
+        description: object.data["spec"]["description"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+        tools: status
+            .tools
+            .iter()
+            .flat_map(|tools| tools.split(", "))
+            .map(str::to_owned)
+            .collect(),
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    })
+}
+
+fn has_pods(status: &AgentStatus) -> bool {
+    status.ready_replicas.is_some_and(|pods| pods > 0)
 }
 
 impl Server {

@@ -11,6 +11,7 @@ mod discovery;
 mod http;
 mod lease;
 mod metrics;
+mod object;
 mod queue;
 mod reconcile;
 mod run;

@@ -26,7 +26,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
-use crate::{children::Children, queue::Queue};
+use crate::{children::Children, object::Object, queue::Queue};
 
 /// Objects that a list brings at a time: what is read at once is held in memory at once.
 const PAGE_SIZE: u32 = 100;
@@ -34,8 +34,8 @@ const PAGE_SIZE: u32 = 100;
 /// Everything that is known of the cluster.
 #[derive(Clone)]
 pub(crate) struct Stores {
-    pub(crate) agents: Store<Agent>,
-    pub(crate) mcp_servers: Store<McpServer>,
+    pub(crate) agents: Store<Object<Agent>>,
+    pub(crate) mcp_servers: Store<Object<McpServer>>,
     service_accounts: Arc<Children<ServiceAccount>>,
     config_maps: Arc<Children<ConfigMap>>,
     network_policies: Arc<Children<NetworkPolicy>>,
@@ -47,40 +47,33 @@ pub(crate) struct Stores {
 /// Who is to be reconciled.
 #[derive(Clone, Default)]
 pub(crate) struct Queues {
-    pub(crate) agents: Arc<Queue<Agent>>,
-    pub(crate) mcp_servers: Arc<Queue<McpServer>>,
+    pub(crate) agents: Arc<Queue<Object<Agent>>>,
+    pub(crate) mcp_servers: Arc<Queue<Object<McpServer>>>,
 }
 
 /// A kind that is watched.
 pub(crate) trait Watched:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + Serialize
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
 {
 }
 
-/// A kind that is reconciled.
+/// A kind that is reconciled. What cannot be read of it is seen, too; kinds of Kubernetes itself only ever get new fields.
 pub(crate) trait Parent: Watched {
-    fn store(stores: &Stores) -> &Store<Self>;
+    fn store(stores: &Stores) -> &Store<Object<Self>>;
 }
 
 /// A kind that is applied.
-pub(crate) trait Child: Watched {
+pub(crate) trait Child: Watched + Serialize {
     fn children(stores: &Stores) -> &Children<Self>;
 }
 
 macro_rules! watched {
-    ($($role:ident $kind:ident: $function:ident -> $store:ident, $field:ident);* $(;)?) => {
+    ($($role:ident $kind:ident: $function:ident -> $store:ty, $field:ident);* $(;)?) => {
         $(
             impl Watched for $kind {}
 
             impl $role for $kind {
-                fn $function(stores: &Stores) -> &$store<Self> {
+                fn $function(stores: &Stores) -> &$store {
                     &stores.$field
                 }
             }
@@ -89,15 +82,17 @@ macro_rules! watched {
 }
 
 watched! {
-    Parent Agent: store -> Store, agents;
-    Parent McpServer: store -> Store, mcp_servers;
-    Child ServiceAccount: children -> Children, service_accounts;
-    Child ConfigMap: children -> Children, config_maps;
-    Child NetworkPolicy: children -> Children, network_policies;
-    Child Service: children -> Children, services;
-    Child PersistentVolumeClaim: children -> Children, volume_claims;
-    Child Deployment: children -> Children, deployments;
+    Parent Agent: store -> Store<Object<Self>>, agents;
+    Parent McpServer: store -> Store<Object<Self>>, mcp_servers;
+    Child ServiceAccount: children -> Children<Self>, service_accounts;
+    Child ConfigMap: children -> Children<Self>, config_maps;
+    Child NetworkPolicy: children -> Children<Self>, network_policies;
+    Child Service: children -> Children<Self>, services;
+    Child PersistentVolumeClaim: children -> Children<Self>, volume_claims;
+    Child Deployment: children -> Children<Self>, deployments;
 }
+
+impl<K: Parent> Watched for Object<K> {}
 
 /// Starts all watches.
 pub(crate) fn start(client: &Client, tasks: &TaskTracker, stop: &CancellationToken) -> (Stores, Queues) {
@@ -158,7 +153,7 @@ struct Watches<'a> {
 
 impl Watches<'_> {
     /// An Agent that changes is reconciled, and so is every agent that hands tasks to it.
-    fn agents(&self, stores: &Stores, mut writer: Writer<Agent>) {
+    fn agents(&self, stores: &Stores, mut writer: Writer<Object<Agent>>) {
         let queue = Arc::clone(&self.queues.agents);
         let store = stores.agents.clone();
         self.watch("", move |event| {
@@ -177,7 +172,7 @@ impl Watches<'_> {
     }
 
     /// An McpServer that changes is reconciled, and so is every agent that names it.
-    fn mcp_servers(&self, stores: &Stores, mut writer: Writer<McpServer>) {
+    fn mcp_servers(&self, stores: &Stores, mut writer: Writer<Object<McpServer>>) {
         let Queues { agents, mcp_servers } = self.queues.clone();
         let stores = stores.clone();
         self.watch("", move |event| {
@@ -199,7 +194,11 @@ impl Watches<'_> {
     }
 
     /// A child that changes has its owner reconciled.
-    fn children<K: Child>(&self, agents: &Store<Agent>, mcp_servers: &Store<McpServer>) -> Arc<Children<K>> {
+    fn children<K: Child>(
+        &self,
+        agents: &Store<Object<Agent>>,
+        mcp_servers: &Store<Object<McpServer>>,
+    ) -> Arc<Children<K>> {
         let children = Arc::new(Children::default());
         let queues = self.queues.clone();
         let (seen, agents, mcp_servers) = (Arc::clone(&children), agents.clone(), mcp_servers.clone());
@@ -270,20 +269,23 @@ impl Queues {
     }
 }
 
-fn names(agent: &Agent, server: &McpServer) -> bool {
-    let mcp = agent.spec.tools.mcp.as_ref();
-    agent.metadata.namespace == server.metadata.namespace
-        && mcp.is_some_and(|mcp| {
-            mcp.servers
-                .iter()
-                .any(|named| Some(&named.name) == server.metadata.name.as_ref())
-        })
+fn names(agent: &Object<Agent>, server: &Object<McpServer>) -> bool {
+    let server = server.meta();
+    agent.readable().is_some_and(|agent| {
+        let mcp = agent.spec.tools.mcp.as_ref();
+        let mut servers = mcp.iter().flat_map(|mcp| &mcp.servers);
+        agent.metadata.namespace == server.namespace && servers.any(|named| Some(&named.name) == server.name.as_ref())
+    })
 }
 
-fn hands_off(agent: &Agent, to: &Agent) -> bool {
-    let handoffs = &agent.spec.handoffs;
-    agent.metadata.namespace == to.metadata.namespace
-        && handoffs
-            .iter()
-            .any(|handoff| handoff.type_ == HandoffType::Agent && handoff.target == to.metadata.name)
+fn hands_off(agent: &Object<Agent>, to: &Object<Agent>) -> bool {
+    let to = to.meta();
+    agent.readable().is_some_and(|agent| {
+        let mut handoffs = agent.spec.handoffs.iter();
+        agent.metadata.namespace == to.namespace
+            && handoffs.any(|handoff| handoff.type_ == HandoffType::Agent && handoff.target == to.name)
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{
-    Api, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
     runtime::{
         events::{Event, EventType},
@@ -15,7 +15,7 @@ use rockbot_operator_plan::{FIELD_MANAGER, Transition, transition};
 use serde::Serialize;
 use tracing::{info, warn};
 
-use crate::{apply::until_visible, context::Context, watches::Parent};
+use crate::{apply::until_visible, context::Context, object::Object, watches::Parent};
 
 /// A status on its way to the API server.
 #[derive(Debug, Serialize)]
@@ -30,38 +30,39 @@ struct StatusPatch<'a, S> {
 /// Writes `after` if it is not what `before` says. An object that is gone, or another one by now, is left alone.
 pub(crate) async fn write_status<K: Parent, S: Serialize + PartialEq + std::fmt::Debug>(
     context: &Context,
-    object: &K,
+    object: &impl Resource<DynamicType = ()>,
     before: Option<&S>,
     after: &S,
 ) -> Result<(), Box<kube::Error>> {
     if before == Some(after) {
         return Ok(());
     }
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let patch = StatusPatch {
         api_version: K::api_version(&()),
         kind: K::kind(&()),
         // The identity keeps the status of a deleted object off a new one of the same name.
         metadata: ObjectMeta {
-            name: Some(object.name_any()),
+            name: Some(name.clone()),
             uid: object.uid(),
             ..ObjectMeta::default()
         },
         status: after,
     };
-    let api: Api<K> = Api::namespaced(context.shared.client.clone(), &object.namespace().unwrap_or_default());
+    let api: Api<Object<K>> = Api::namespaced(context.shared.client.clone(), &namespace);
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     context
         .shared
         .metrics
         .wrote("patch", &format!("{}/status", K::plural(&())));
-    match api
-        .patch_status(&object.name_any(), &parameters, &Patch::Apply(patch))
-        .await
-    {
+    match api.patch_status(&name, &parameters, &Patch::Apply(patch)).await {
         Ok(written) => {
-            let (store, key) = (K::store(&context.shared.stores), ObjectRef::from_obj(object));
+            let (store, key) = (
+                K::store(&context.shared.stores),
+                ObjectRef::new(&name).within(&namespace),
+            );
             let seen = || store.get(&key).and_then(|seen| seen.resource_version());
-            until_visible(seen, &written, Some(object)).await;
+            until_visible(seen, &written, object.resource_version()).await;
             Ok(())
         }
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
@@ -70,7 +71,12 @@ pub(crate) async fn write_status<K: Parent, S: Serialize + PartialEq + std::fmt:
 }
 
 /// Tells of a transition of `Ready`. An Event that cannot be written is worth a log line, and no more.
-pub(crate) async fn tell<K: Parent>(context: &Context, object: &K, before: &[Condition], after: &[Condition]) {
+pub(crate) async fn tell<K: Resource<DynamicType = ()>>(
+    context: &Context,
+    object: &K,
+    before: &[Condition],
+    after: &[Condition],
+) {
     let Some(Transition {
         is_warning,
         reason,

@@ -1,15 +1,29 @@
-//! T16: parts of the node go away and come back while scripts are parked and running. A target of its own, in which one test
-//! runs after the other: everybody on the node notices.
+//! T16: parts of the node go away and come back while scripts are parked and running; and the definition of Agents is for a
+//! moment another one. A target of its own, in which one test runs after the other: everybody on the node notices.
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::{
+    api::apps::v1::Deployment, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
 use reqwest::StatusCode;
 use rockbot_e2e::{
+    Namespace,
+    cluster::AGENT,
+    eventually,
+    fixtures::demo_agent,
+    in_namespace,
     manager::{Manager, answer, on_stage},
-    process,
+    namespace::find_condition,
+    process, release,
+    wait::Seen,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -62,4 +76,83 @@ async fn ran_once(manager: &Manager) -> Result<()> {
         manager.counts(&runs, 1.0).await?;
     }
     Ok(())
+}
+
+/// A newer version's definition admits what this operator does not know. It must go back to what it was, whatever happens.
+#[tokio::test]
+async fn k1_an_agent_that_cannot_be_read_hinders_no_other() -> Result<()> {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    in_namespace("unreadable", async |ns| {
+        let definitions: Api<CustomResourceDefinition> = Api::all(ns.cluster.client.clone());
+        let definition = definitions.get("agents.rockbot.dev").await?;
+        let outcome = beside_an_unreadable_agent(ns, &definitions, &definition).await;
+        let as_it_was = json!({ "spec": { "versions": definition.spec.versions } });
+        definitions
+            .patch("agents.rockbot.dev", &PatchParams::default(), &Patch::Merge(as_it_was))
+            .await?;
+        outcome
+    })
+    .await
+}
+
+async fn beside_an_unreadable_agent(
+    ns: &Namespace,
+    definitions: &Api<CustomResourceDefinition>,
+    definition: &CustomResourceDefinition,
+) -> Result<()> {
+    ns.apply(&demo_agent("newer")).await?;
+    ns.ready(AGENT, "newer").await?;
+    let before = ns.api::<Deployment>().get("agent-newer").await?;
+
+    let mut versions = json!(definition.spec.versions);
+    let providers = "/0/schema/openAPIV3Schema/properties/spec/properties/model/properties/provider/enum";
+    let providers = versions.pointer_mut(providers).and_then(Value::as_array_mut);
+    providers
+        .context("the definition lists no providers")?
+        .push(json!("Abacus"));
+    let loosened = Patch::Merge(json!({ "spec": { "versions": versions } }));
+    definitions
+        .patch("agents.rockbot.dev", &PatchParams::default(), &loosened)
+        .await?;
+    let newer = demo_agent("newer").replace("provider: Demo", "provider: Abacus, name: beads");
+    eventually("the API server knows an abacus", Duration::from_secs(20), async || {
+        let applied = ns.try_apply(&newer).await?;
+        Ok(Seen::when(applied.success(), || applied.stderr))
+    })
+    .await?;
+    is_invalid(ns).await?;
+
+    let system = ["--namespace", release::NAMESPACE];
+    let pods = ["delete", "pods", "--selector=app.kubernetes.io/component=operator"];
+    ns.cluster.run_kubectl(&[&system[..], &pods].concat()).await?;
+    let operator = format!("deployment/{}", release::OPERATOR);
+    let up = ["rollout", "status", &operator, "--timeout=60s"];
+    ns.cluster.run_kubectl(&[&system[..], &up].concat()).await?;
+    ns.apply(&demo_agent("other")).await?;
+    ns.ready(AGENT, "other").await?;
+    is_invalid(ns).await?;
+    let after = ns.api::<Deployment>().get("agent-newer").await?;
+    ensure!(
+        after.uid() == before.uid() && after.spec == before.spec,
+        "what was made for it is another one: {after:?}"
+    );
+    ns.apply(&demo_agent("newer")).await?;
+    ns.ready(AGENT, "newer").await.map(drop)
+}
+
+async fn is_invalid(ns: &Namespace) -> Result<()> {
+    eventually("the Agent is reported", Duration::from_secs(20), async || {
+        let object = ns.rockbot(AGENT).get("newer").await?;
+        let status = &object.data["status"];
+        let ready = find_condition(&status["conditions"], "Ready")
+            .cloned()
+            .unwrap_or_default();
+        let told = ready["reason"] == "InvalidSpec"
+            && ready["message"]
+                .as_str()
+                .is_some_and(|message| message.starts_with("spec.model.provider: "))
+            && status["url"].is_string();
+        Ok(Seen::when(told, || status.to_string()))
+    })
+    .await
 }

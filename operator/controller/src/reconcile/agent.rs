@@ -31,7 +31,7 @@ pub(super) async fn reconcile(agent: Arc<Agent>, context: Arc<Context>) -> Resul
     };
     let before = agent.status.as_ref();
     let after = agent_status(&agent, &outcome, &named, &now());
-    write_status(&context, &*agent, before, &after).await?;
+    write_status::<Agent, _>(&context, &*agent, before, &after).await?;
     let reported = before.map(|status| status.conditions.as_slice()).unwrap_or_default();
     tell(&context, &*agent, reported, &after.conditions).await;
     next(&outcome, None)
@@ -39,15 +39,15 @@ pub(super) async fn reconcile(agent: Arc<Agent>, context: Arc<Context>) -> Resul
 
 /// What an agent names, as the watches have it.
 fn look_up(context: &Context, agent: &ValidAgent) -> References {
-    let key = |name: &str| ObjectRef::<McpServer>::new(name).within(&agent.owner.namespace);
-    let found: Vec<_> = agent
+    let key = |name: &str| ObjectRef::new(name).within(&agent.owner.namespace);
+    let found: Vec<Arc<McpServer>> = agent
         .mcp_servers
         .iter()
-        .filter_map(|(name, _)| context.shared.stores.mcp_servers.get(&key(name)))
+        .filter_map(|(name, _)| context.shared.stores.mcp_servers.get(&key(name))?.readable().cloned())
         .collect();
     let server = |name: &str| found.iter().find(|server| server.name_any() == name).map(AsRef::as_ref);
     let has_agent = |name: &str| {
-        let key = ObjectRef::<Agent>::new(name).within(&agent.owner.namespace);
+        let key = ObjectRef::new(name).within(&agent.owner.namespace);
         context.shared.stores.agents.get(&key).is_some()
     };
     resolve(agent, server, has_agent)

@@ -31,7 +31,7 @@ pub(super) async fn reconcile(server: Arc<McpServer>, context: Arc<Context>) -> 
     };
     let before = server.status.as_ref();
     let after = mcp_server_status(&server, &outcome, &discovery, &now());
-    write_status(&context, &*server, before, &after).await?;
+    write_status::<McpServer, _>(&context, &*server, before, &after).await?;
     let reported = before.map(|status| status.conditions.as_slice()).unwrap_or_default();
     tell(&context, &*server, reported, &after.conditions).await;
     next(&outcome, again)

@@ -2,6 +2,7 @@
 
 mod agent;
 mod mcp_server;
+mod unreadable;
 
 use std::{convert::Infallible, error::Error as _, future::Future, sync::Arc, time::Duration};
 
@@ -19,6 +20,7 @@ use tracing::{error, warn};
 use crate::{
     apply::ApplyError,
     context::Context,
+    object::Object,
     queue::Queue,
     watches::{Parent, Queues},
 };
@@ -64,7 +66,7 @@ pub(crate) async fn all(context: Arc<Context>, queues: &Queues, stop: &Cancellat
 
 async fn drive<K, F>(
     context: &Arc<Context>,
-    queue: &Arc<Queue<K>>,
+    queue: &Arc<Queue<Object<K>>>,
     stop: &CancellationToken,
     reconcile: fn(Arc<K>, Arc<Context>) -> F,
 ) where
@@ -79,7 +81,7 @@ async fn drive<K, F>(
     let config = Config::default().concurrency(CONCURRENCY);
     let bounded = move |object, context| Box::pin(bounded(object, context, reconcile));
     let try_again =
-        |object: Arc<K>, error: &ReconcileError, context: Arc<Context>| try_again(&*object, error, &context);
+        |object: Arc<Object<K>>, error: &ReconcileError, context: Arc<Context>| try_again(&*object, error, &context);
     applier(bounded, try_again, Arc::clone(context), store, requests, config)
         .for_each(async |result| forget_the_gone(context, result))
         .await;
@@ -87,7 +89,7 @@ async fn drive<K, F>(
 
 /// One reconcile, with a deadline and its metrics.
 async fn bounded<K, F>(
-    object: Arc<K>,
+    object: Arc<Object<K>>,
     context: Arc<Context>,
     reconcile: fn(Arc<K>, Arc<Context>) -> F,
 ) -> Result<Action, ReconcileError>
@@ -97,7 +99,13 @@ where
 {
     let start = Instant::now();
     let key = ObjectRef::from_obj(&*object).erase();
-    let result = match timeout(DEADLINE, reconcile(object, Arc::clone(&context))).await {
+    let work = async {
+        match &*object {
+            Object::Readable(object) => reconcile(Arc::clone(object), Arc::clone(&context)).await,
+            Object::Unreadable(reason) => unreadable::reconcile(&object, reason, Arc::clone(&context)).await,
+        }
+    };
+    let result = match timeout(DEADLINE, work).await {
         // The object goes with its namespace: nothing is left to be done, or to be told.
         Ok(Err(ReconcileError::Apply(ApplyError::Ending))) => Ok(Action::await_change()),
         Ok(result) => result,
@@ -111,7 +119,7 @@ where
     result
 }
 
-fn try_again<K: Parent>(object: &K, error: &ReconcileError, context: &Context) -> Action {
+fn try_again<K: Parent>(object: &Object<K>, error: &ReconcileError, context: &Context) -> Action {
     let key = ObjectRef::from_obj(object).erase();
     let cause = error.source();
     let pause = context.failures.add(key.clone());
@@ -129,7 +137,7 @@ fn next(outcome: &Outcome, again: Option<Duration>) -> Result<Action, ReconcileE
     }
 }
 
-fn forget_the_gone(context: &Context, result: Result<(ObjectRef<impl Parent>, Action), Failure>) {
+fn forget_the_gone(context: &Context, result: Result<(ObjectRef<Object<impl Parent>>, Action), Failure>) {
     match result {
         Ok(_) | Err(ControllerError::ReconcilerFailed(..)) => {}
         Err(ControllerError::ObjectNotFound(object)) => {
