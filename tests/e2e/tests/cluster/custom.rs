@@ -1,10 +1,16 @@
 //! D1, D6, D7: an Agent runs an image of its own, and its model uses the skill that is in it: `examples/custom-agent`.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use anyhow::{Result, ensure};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use rockbot_e2e::{
     chat::{Agents, user},
     cluster::AGENT,
-    fixtures, in_namespace,
+    eventually,
+    fixtures::{self, NO_ANSWER},
+    in_namespace,
+    wait::Seen,
 };
 use serde_json::{Value, json};
 
@@ -32,6 +38,36 @@ async fn d7_an_agent_runs_an_image_of_its_own() -> Result<()> {
         ensure!(refused.contains("tool_not_found"), "restock is for owners: {refused}");
         let restocked = say(&agents, r#"CALL restock {"item":"chair"}"#, Some(fixtures::KEY)).await?;
         ensure!(restocked == "5", "restock by its owner: {restocked}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn d7_code_of_its_own_reaches_every_agent_of_its_namespace_and_nothing_else() -> Result<()> {
+    in_namespace("neighbours", async |ns| {
+        fixtures::start_model(ns).await?;
+        let image = fixtures::custom_agent("shop", "http://localhost:1/v1");
+        ns.apply(&image).await?;
+        ns.apply(&fixtures::demo_agent("neighbour")).await?;
+        ns.ready(AGENT, "neighbour").await?;
+        eventually("the agent has its wall", Duration::from_secs(30), async || {
+            let wall = ns.api::<NetworkPolicy>().get_opt("agent-shop").await?;
+            Ok(Seen::when(wall.is_some(), || "none".to_owned()))
+        })
+        .await?;
+        let at = |service: &str| format!("{service}.{}.svc:8080", ns.name);
+        let targets = json!({ "neighbour": at("agent-neighbour"), "model": at("model") });
+        let seen = fixtures::knock(ns, &BTreeMap::new(), &targets).await?;
+        ensure!(
+            seen == json!({ "neighbour": "open", "model": "open" }),
+            "an ordinary pod sees {seen}"
+        );
+        let seen = fixtures::knock(ns, &fixtures::agent_labels("shop"), &targets).await?;
+        ensure!(
+            seen == json!({ "neighbour": "open", "model": NO_ANSWER }),
+            "a pod of the agent sees {seen}"
+        );
         Ok(())
     })
     .await

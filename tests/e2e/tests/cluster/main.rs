@@ -10,6 +10,7 @@ mod handoffs;
 mod identity;
 mod lifecycle;
 mod mcp;
+mod outside;
 mod permissions;
 mod quiet;
 mod storage;

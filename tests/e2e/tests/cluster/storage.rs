@@ -54,13 +54,18 @@ async fn on_volume(ns: &Namespace) -> Result<()> {
         !refused.success() && refused.stderr.contains("cannot shrink"),
         "{refused:?}"
     );
-    let patch = Patch::Merge(json!({ "spec": { "replicas": 2 } }));
-    let refused = ns.rockbot(AGENT).patch("keeper", &PatchParams::default(), &patch).await;
-    let refused = refused.map(drop).map_err(|error| error.to_string());
-    ensure!(
-        matches!(&refused, Err(message) if message.contains("replicas of at most 1")),
-        "{refused:?}"
-    );
+    for (edit, why) in [
+        (json!({ "replicas": 2 }), "replicas of at most 1"),
+        (json!({ "storage": { "volume": null } }), "volume cannot be left out"),
+    ] {
+        let patch = Patch::Merge(json!({ "spec": edit }));
+        let refused = ns.rockbot(AGENT).patch("keeper", &PatchParams::default(), &patch).await;
+        let refused = refused.map(drop).map_err(|error| error.to_string());
+        ensure!(
+            matches!(&refused, Err(message) if message.contains(why)),
+            "{edit}: {refused:?}"
+        );
+    }
 
     ns.kubectl(&["delete", "agent", "keeper"]).await?;
     eventually("the claim is gone", Duration::from_secs(60), async || {
