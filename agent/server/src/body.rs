@@ -38,7 +38,7 @@ pub(crate) struct Room {
 
 /// The room that one request takes, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Taken(#[expect(dead_code, reason = "its end is what counts")] OwnedSemaphorePermit);
+pub(crate) struct Taken(OwnedSemaphorePermit);
 
 impl Room {
     /// As much as this process has.
@@ -65,8 +65,13 @@ impl Room {
         if read.len() + values > self.all {
             return Err(too_much());
         }
-        taken.merge(self.take(values)?);
+        taken.merge(take(&self.free, values)?);
         Ok((read, Taken(taken)))
+    }
+
+    /// Room for a request that brings nothing, and may find something.
+    pub(crate) fn enter(&self) -> Result<Taken, ApiError> {
+        take(&self.free, 0).map(Taken)
     }
 
     /// What has come of `body` takes room, and what a client promises does not.
@@ -75,7 +80,7 @@ impl Room {
         if promised > MAX_BODY {
             return Err(too_large());
         }
-        let mut taken = self.take(0)?;
+        let mut taken = take(&self.free, 0)?;
         let mut read = Vec::with_capacity(promised);
         let mut pieces = body.into_data_stream();
         while let Some(piece) = pieces.next().await {
@@ -83,16 +88,28 @@ impl Room {
             if read.len() + piece.len() > MAX_BODY {
                 return Err(too_large());
             }
-            taken.merge(self.take(piece.len())?);
+            taken.merge(take(&self.free, piece.len())?);
             read.extend_from_slice(&piece);
         }
         Ok((read, taken))
     }
+}
 
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
-        let bytes = u32::try_from(bytes).map_err(|_| too_large())?;
-        Arc::clone(&self.free).try_acquire_many_owned(bytes).map_err(|_| full())
+impl Taken {
+    /// Takes room for `json` as well, which was kept and is part of the request, and for what will be made of it.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub(crate) fn add(&mut self, json: &[u8]) -> Result<(), ApiError> {
+        let bytes = json.len() + limits::values(json) * VALUE;
+        self.0.merge(take(self.0.semaphore(), bytes)?);
+        Ok(())
     }
+}
+
+fn take(free: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+    let bytes = u32::try_from(bytes).map_err(|_| too_large())?;
+    Arc::clone(free).try_acquire_many_owned(bytes).map_err(|_| full())
 }
 
 fn too_large() -> ApiError {
@@ -162,7 +179,11 @@ mod tests {
     }
 
     async fn ask(server: &Arc<Server>, body: impl Into<Body>) -> axum::response::Response {
-        let request = Request::post("/a/chat/completions").body(body.into()).unwrap();
+        ask_at(server, "/a/chat/completions", body).await
+    }
+
+    async fn ask_at(server: &Arc<Server>, path: &str, body: impl Into<Body>) -> axum::response::Response {
+        let request = Request::post(path).body(body.into()).unwrap();
         router(Arc::clone(server)).oneshot(request).await.unwrap()
     }
 
@@ -215,6 +236,29 @@ mod tests {
         assert_eq!(ask(&server, lists(1)).await.status(), StatusCode::OK, "an ordinary one");
         to_bytes(first.into_body(), 1 << 20).await.unwrap();
         assert_eq!(ask(&server, body).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_stored_conversation_takes_room_as_one_that_comes_does() {
+        let server = server(1_000_000);
+        let said = json!({ "input": "x".repeat(200_000) });
+        let stored = ask_at(&server, "/a/responses", said.to_string()).await;
+        let stored = to_bytes(stored.into_body(), 1 << 20).await.unwrap();
+        let id = serde_json::from_slice::<Value>(&stored).unwrap()["id"].take();
+        let follow_up = json!({ "stream": true, "input": "hi", "previous_response_id": id }).to_string();
+        let first = ask_at(&server, "/a/responses", follow_up.clone()).await;
+        assert_eq!(first.status(), StatusCode::OK);
+        let second = ask_at(&server, "/a/responses", follow_up.clone()).await;
+        assert_eq!(error(second).await["code"], "server_busy");
+        to_bytes(first.into_body(), 1 << 20).await.unwrap();
+        let third = ask_at(&server, "/a/responses", follow_up).await;
+        assert_eq!(third.status(), StatusCode::OK);
+        drop(third);
+        assert_eq!(
+            server.room.free.available_permits(),
+            1_000_000,
+            "all of it is given back"
+        );
     }
 
     #[tokio::test]

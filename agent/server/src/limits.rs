@@ -59,7 +59,7 @@ pub(crate) fn count_values(body: &[u8]) -> Result<usize, ApiError> {
 }
 
 /// How many values JSON has, about: one for each comma and each beginning of a list or an object.
-fn values(json: &[u8]) -> usize {
+pub(crate) fn values(json: &[u8]) -> usize {
     let mut count = 0;
     let mut rest = json.iter();
     while let Some(byte) = rest.next() {

@@ -25,7 +25,7 @@ pub(crate) struct Record {
     reason: Option<String>,
     /// Taken until the record is closed.
     _place: Place,
-    _room: Taken,
+    room: Taken,
     /// The last line of a stream is written outside of the request's handler, yet belongs to it.
     span: Span,
     /// Its span in the trace that it belongs to.
@@ -57,10 +57,15 @@ impl Record {
             status: "disconnected",
             reason: None,
             _place: place,
-            _room: room,
+            room,
             span: Span::current(),
             trace,
         })
+    }
+
+    /// The memory that the request takes.
+    pub(crate) fn room(&mut self) -> &mut Taken {
+        &mut self.room
     }
 
     /// The place of the request in its trace.

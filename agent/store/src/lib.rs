@@ -14,6 +14,6 @@ pub use backend::{Backend, Key, MAX_ENTRY};
 pub use ephemeral::Ephemeral;
 pub use error::StoreError;
 pub use postgres::{Postgres, PostgresSettings};
-pub use space::Space;
+pub use space::{Entry, Space};
 pub use stores::{Store, Stores};
 pub use volume::Volume;

@@ -29,6 +29,28 @@ pub struct Space {
     failing: Arc<AtomicBool>,
 }
 
+/// An entry as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    name: String,
+    json: Vec<u8>,
+}
+
+impl Entry {
+    /// What is kept, as JSON.
+    pub fn json(&self) -> &[u8] {
+        &self.json
+    }
+
+    /// What it means.
+    ///
+    /// # Errors
+    /// When it is no `T`.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, StoreError> {
+        read(&self.name, &self.json)
+    }
+}
+
 impl Space {
     pub(crate) fn new(
         backend: Arc<dyn Backend>,
@@ -49,11 +71,21 @@ impl Space {
     /// # Errors
     /// When the backend cannot be used, or the entry is no `T`.
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        let found = self.find(name).await?;
+        found.map(|entry| entry.read()).transpose()
+    }
+
+    /// The entry `name`, for a reader who looks at its size before it is read.
+    ///
+    /// # Errors
+    /// When the backend cannot be used.
+    pub async fn find(&self, name: &str) -> Result<Option<Entry>, StoreError> {
         let Some(key) = self.key(name) else {
             return Ok(None);
         };
-        let bytes = self.note(self.backend.get(key).await)?;
-        bytes.map(|bytes| read(name, &bytes)).transpose()
+        let json = self.note(self.backend.get(key).await)?;
+        let name = name.to_owned();
+        Ok(json.map(|json| Entry { name, json }))
     }
 
     /// Those entries that have one of `names`, in any order, each read by itself: one that is no `T` is an error of its own.

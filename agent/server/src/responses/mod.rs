@@ -39,7 +39,7 @@ impl Ask for ResponsesRequest {
         } = asked;
         let streamed = self.stream.unwrap_or_default();
         let prepared = async {
-            let conversation = Conversation::begin(&mut self, &agent, &caller.asked.scope).await?;
+            let conversation = Conversation::begin(&mut self, &agent, &caller.asked.scope, record.room()).await?;
             let (chat, echo) = self.into_chat(conversation.messages(), &agent.config().name)?;
             // The turn knows a function by where chat completions have it.
             let turn = agent

@@ -21,7 +21,7 @@ use super::{
     input,
     request::{ResponsesRequest, invalid},
 };
-use crate::{Server, access, ask, error::ApiError, request::Path};
+use crate::{Server, access, ask, body::Taken, error::ApiError, request::Path};
 
 /// How long a response is kept, as long as OpenAI keeps one.
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -52,7 +52,12 @@ pub(super) struct Conversation {
 
 impl Conversation {
     /// The conversation of `request`, whose input moves into it.
-    pub(super) async fn begin(request: &mut ResponsesRequest, agent: &Agent, scope: &str) -> Result<Self, ApiError> {
+    pub(super) async fn begin(
+        request: &mut ResponsesRequest,
+        agent: &Agent,
+        scope: &str,
+        room: &mut Taken,
+    ) -> Result<Self, ApiError> {
         request.check()?;
         let Some(input) = request.input.take() else {
             return Err(invalid("input", "is required: a string or a list of items"));
@@ -61,7 +66,7 @@ impl Conversation {
         let space = responses(agent);
         let mut messages = match &request.previous_response_id {
             Some(id) => {
-                let found = find(&space, id, scope).await?;
+                let found = find(&space, id, scope, room).await?;
                 found.ok_or_else(|| no_previous(id))?.messages
             }
             None => Vec::new(),
@@ -108,9 +113,14 @@ fn responses(agent: &Agent) -> Space {
     agent.store().space("responses")
 }
 
-async fn find(space: &Space, id: &str, scope: &str) -> Result<Option<Stored>, ApiError> {
-    let found: Option<Stored> = space.get(id).await.map_err(|error| unusable(&error))?;
-    Ok(found.filter(|stored| stored.scope == scope))
+/// A stored conversation takes as much memory as one that comes with a request, and `room` is taken before it is read.
+async fn find(space: &Space, id: &str, scope: &str, room: &mut Taken) -> Result<Option<Stored>, ApiError> {
+    let Some(entry) = space.find(id).await.map_err(|error| unusable(&error))? else {
+        return Ok(None);
+    };
+    room.add(entry.json())?;
+    let stored: Stored = entry.read().map_err(|error| unusable(&error))?;
+    Ok(Some(stored).filter(|stored| stored.scope == scope))
 }
 
 fn unusable(error: &StoreError) -> ApiError {
@@ -143,6 +153,7 @@ fn not_found(id: &str) -> ApiError {
 struct Found {
     space: Space,
     stored: Stored,
+    _room: Taken,
 }
 
 /// Looks for a response in the agent of a path, or in all agents that are listed.
@@ -151,7 +162,7 @@ async fn look(server: &Server, agent: Option<&str>, id: &str, headers: &HeaderMa
         return look_everywhere(server, id, headers).await;
     };
     let (agent, scope) = ask::admit(ask::named(server, name).await?, headers)?;
-    look_at(&agent, &scope, id).await
+    look_at(server, &agent, &scope, id).await
 }
 
 /// Whoever may not ask one agent may have asked another, and a store that cannot be used hides nothing that others have.
@@ -160,7 +171,7 @@ async fn look_everywhere(server: &Server, id: &str, headers: &HeaderMap) -> Resu
     let mut error = not_found(id);
     for agent in &agents {
         let found = match access::scope(&agent.config().access, headers) {
-            Ok(scope) => look_at(agent, &scope, id).await,
+            Ok(scope) => look_at(server, agent, &scope, id).await,
             Err(refused) => Err(refused),
         };
         match found {
@@ -173,10 +184,14 @@ async fn look_everywhere(server: &Server, id: &str, headers: &HeaderMap) -> Resu
 }
 
 /// Looks for a response of `agent` that was made under `scope`.
-async fn look_at(agent: &Agent, scope: &str, id: &str) -> Result<Found, ApiError> {
-    let space = responses(agent);
-    let stored = find(&space, id, scope).await?.ok_or_else(|| not_found(id))?;
-    Ok(Found { space, stored })
+async fn look_at(server: &Server, agent: &Agent, scope: &str, id: &str) -> Result<Found, ApiError> {
+    let (space, mut room) = (responses(agent), server.room.enter()?);
+    let stored = find(&space, id, scope, &mut room).await?;
+    Ok(Found {
+        space,
+        stored: stored.ok_or_else(|| not_found(id))?,
+        _room: room,
+    })
 }
 
 /// Query of `GET /v1/responses/{id}`.
