@@ -31,6 +31,7 @@ const ENTRIES: TableDefinition<'_, Name<'_>, (u64, &[u8])> = TableDefinition::ne
 const ENDS: TableDefinition<'_, (u64, Name<'_>), ()> = TableDefinition::new("ends");
 
 type Name<'a> = (&'a str, &'a str, &'a str);
+type Entries = ReadOnlyTable<Name<'static>, (u64, &'static [u8])>;
 
 /// Entries in a file. It is opened when it is used first, and again after a failure of the disk.
 pub struct Volume {
@@ -133,7 +134,7 @@ fn end(lifetime: Option<Duration>) -> u64 {
 }
 
 /// The entries as they are now; `None` when nothing was written yet.
-fn entries(database: &Database) -> Result<Option<ReadOnlyTable<Name<'static>, (u64, &'static [u8])>>, redb::Error> {
+fn entries(database: &Database) -> Result<Option<Entries>, redb::Error> {
     match database.begin_read()?.open_table(ENTRIES) {
         Ok(entries) => Ok(Some(entries)),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),

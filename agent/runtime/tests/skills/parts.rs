@@ -143,7 +143,7 @@ impl r#dyn {
         #[default(Value::Null)]
         r#for: Value,
     ) -> String {
-        format!("{} {} {} {}", r#type, r#where, r#in, r#for)
+        format!("{type} {where} {in} {for}")
     }
 
     #[prompt]
