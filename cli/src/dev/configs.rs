@@ -5,14 +5,14 @@ use std::path::Path;
 use anyhow::Context;
 use rockbot_agent_config::AgentConfig;
 use rockbot_crds::model::SecretKeyRef;
-use rockbot_operator_plan::{Resolution, agent_config, keys, resolve, validate_agent};
+use rockbot_operator_plan::{Resolution, agent_config, keys, resolve, validate_agent, validate_mcp_server};
 
 use super::{manifests::Manifests, secrets::SecretFiles};
 
 /// The configuration of every agent, what it keeps in a folder of `state_dir`, and notes about what one machine cannot do for them.
 ///
 /// # Errors
-/// When an Agent is invalid: its name, the field, what is allowed.
+/// When an Agent or an McpServer is invalid: its name, the field, what is allowed.
 pub(super) fn of(
     manifests: &Manifests,
     secrets: &SecretFiles,
@@ -23,6 +23,9 @@ pub(super) fn of(
         .iter()
         .map(|object| format!("{object} is left alone"))
         .collect();
+    for (name, server) in &manifests.mcp_servers {
+        validate_mcp_server(server).with_context(|| format!("McpServer {name}"))?;
+    }
     let mut configs = Vec::new();
     for (name, agent) in &manifests.agents {
         let valid = validate_agent(agent).with_context(|| format!("Agent {name}"))?;
@@ -77,4 +80,48 @@ fn missing_key(agent: &str, key: &SecretKeyRef) -> String {
         "Agent {agent} lacks a key: add a Secret {} with the key {} to the manifests, for example with a second -f",
         key.name, key.key
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dev::manifests::{parse, read};
+
+    #[test]
+    fn what_no_cluster_would_take_is_refused_here_too() {
+        let secrets = SecretFiles::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        for (kind, name, spec, expected) in [
+            (
+                "Agent",
+                "a",
+                "{ model: { provider: OpenAI, name: m, apiKey: { secretKeyRef: { name: s, key: /home/me/.vault-token } } } }",
+                "spec.model.apiKey.secretKeyRef.key",
+            ),
+            (
+                "Agent",
+                "a",
+                "{ model: { provider: Demo }, access: { apiKeys: [{ name: k, scope: all, secretKeyRef: { name: .., key: k } }] } }",
+                "spec.access.apiKeys[0].secretKeyRef.name",
+            ),
+            ("Agent", "a.b", "{ model: { provider: Demo } }", "metadata.name"),
+            ("McpServer", "A", "{ remote: { url: 'http://x/' } }", "metadata.name"),
+            (
+                "McpServer",
+                "m",
+                "{ remote: { url: 'http://x/?key=1' } }",
+                "spec.remote.url",
+            ),
+        ] {
+            let text = format!(
+                "{{ apiVersion: rockbot.dev/v1alpha1, kind: {kind}, metadata: {{ name: {name} }}, spec: {spec} }}"
+            );
+            std::fs::write(&file, text).unwrap();
+            let manifests = parse(&read(std::slice::from_ref(&file)).unwrap()).unwrap();
+            let error = of(&manifests, &secrets, Path::new("/nowhere")).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(error.contains(expected) && error.contains(kind), "{error}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, bail};
 use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use rockbot_crds::{Agent, McpServer};
+use rockbot_operator_plan::validate_secret;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_yaml::Value;
 
@@ -103,12 +104,15 @@ impl Manifests {
                 items.into_iter().try_for_each(|item| self.add(item))
             }
             (_, _) if name.is_empty() => bail!("{kind}: metadata.name must be given"),
-            (_, _) if name.contains('/') => bail!("{kind} {name}: metadata.name must not contain a slash"),
+            (_, _) if matches!(name.as_str(), "." | "..") || name.contains(['/', '%']) => {
+                bail!("{kind} {name}: metadata.name must be a part of a path: not . or .., and without / and %")
+            }
             ("rockbot.dev/v1alpha1", "Agent") => insert(&mut self.agents, "Agent", name, value),
             ("rockbot.dev/v1alpha1", "McpServer") => insert(&mut self.mcp_servers, "McpServer", name, value),
             ("v1", "Secret") => {
-                let secret: Secret = parse("Secret", &name, value)?;
+                let secret: Secret = parse_object("Secret", &name, value)?;
                 let values = secret.values().with_context(|| format!("Secret {name}"))?;
+                validate_secret(&name, values.keys()).with_context(|| format!("Secret {name}"))?;
                 self.secrets.insert(name, values);
                 Ok(())
             }
@@ -126,7 +130,7 @@ fn insert<T: DeserializeOwned>(
     name: String,
     value: Value,
 ) -> anyhow::Result<()> {
-    let object = parse(kind, &name, value)?;
+    let object = parse_object(kind, &name, value)?;
     if into.insert(name.clone(), object).is_some() {
         bail!("{kind} {name} is defined twice; on one machine all namespaces are one");
     }
@@ -134,7 +138,7 @@ fn insert<T: DeserializeOwned>(
 }
 
 /// Parses an object and names the field where that fails. A field that does not exist is an error, as it is for kubectl.
-fn parse<T: DeserializeOwned>(kind: &str, name: &str, value: Value) -> anyhow::Result<T> {
+fn parse_object<T: DeserializeOwned>(kind: &str, name: &str, value: Value) -> anyhow::Result<T> {
     let mut unknown = Vec::new();
     let mut note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
     let object = serde_path_to_error::deserialize(serde_ignored::Deserializer::new(value, &mut note))
@@ -234,5 +238,23 @@ metadata: { name: c }
         let agent = "apiVersion: rockbot.dev/v1alpha1\nkind: Agent\nmetadata: { name: a }\nspec: { model: { provider: Demo } }\n";
         let error = format!("{:#}", read_text(&format!("{agent}---\n{agent}")).unwrap_err());
         assert!(error.contains("Agent a is defined twice"), "{error}");
+    }
+
+    /// They are joined to the path of a folder.
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        for (kind, name, more, expected) in [
+            ("Secret", "..", "", "metadata.name"),
+            ("Secret", "/tmp/x", "", "metadata.name"),
+            ("Secret", "A", "stringData: { key: value }", "metadata.name"),
+            ("Secret", "s", "stringData: { /../../x: value }", "\"/../../x\""),
+            ("Secret", "s", "data: { ..: dg== }", "\"..\""),
+            ("Agent", "..", "spec: { model: { provider: Demo } }", "metadata.name"),
+        ] {
+            let version = if kind == "Secret" { "v1" } else { "rockbot.dev/v1alpha1" };
+            let text = format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{ name: {name} }}\n{more}\n");
+            let error = format!("{:#}", read_text(&text).unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

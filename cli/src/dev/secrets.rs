@@ -38,7 +38,8 @@ impl SecretFiles {
             let directory = self.directory.path().join(name);
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
             for (key, value) in values {
-                let temporary = directory.join(format!(".{key}"));
+                // No key begins with two dots.
+                let temporary = directory.join(format!("..{key}"));
                 let mut file = fs::OpenOptions::new()
                     .create(true)
                     .write(true)
