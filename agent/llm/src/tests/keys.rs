@@ -118,7 +118,7 @@ fn misbehaviours() -> Vec<Step> {
 #[tokio::test]
 async fn no_key_is_in_any_log_or_error() {
     let lines = Lines::default();
-    let _guard = lines.listen();
+    let _guard = lines.listen().await;
 
     let fake = FakeModel::start().await.unwrap();
     let key = key_file(KEY);

@@ -19,6 +19,8 @@ use rockbot_agent_config::ModelConfig;
 use rockbot_fakes::FakeModel;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
+use tokio::sync::MutexGuard;
+use tracing::subscriber::DefaultGuard;
 
 use crate::{
     Endpoints, Event, Metrics, ModelError,
@@ -76,14 +78,17 @@ fn key_file(key: &str) -> NamedTempFile {
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    /// Takes in what this thread logs while the guard lives.
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+    /// Takes in what this thread logs while the guards live. What is worth to be logged is decided for all threads of
+    /// the process, so that only one of them listens at a time.
+    async fn listen(&self) -> (DefaultGuard, MutexGuard<'static, ()>) {
+        static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let one = ONE.lock().await;
         let writer = self.clone();
         let log = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
             .with_ansi(false)
             .with_writer(move || writer.clone());
-        tracing::subscriber::set_default(log.finish())
+        (tracing::subscriber::set_default(log.finish()), one)
     }
 
     fn text(&self) -> String {

@@ -11,7 +11,7 @@ const PROMPT: &str = "my cat ate the last will";
 #[tokio::test]
 async fn a_prompt_that_a_refusal_repeats_is_not_logged() {
     let lines = Lines::default();
-    let _guard = lines.listen();
+    let _guard = lines.listen().await;
     let fake = FakeModel::start().await.unwrap();
     let key = key_file(KEY);
     for (wire, provider) in WIRES {
