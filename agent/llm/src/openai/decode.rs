@@ -42,8 +42,8 @@ impl wire::Decode for Decoder {
             ("service_tier", chunk.service_tier),
             ("system_fingerprint", chunk.system_fingerprint),
         ]));
-        let choices = chunk.choices.into_iter();
-        let read = choices.map(|choice| self.choice(choice, events)).collect();
+        let mut choices = chunk.choices.into_iter();
+        let read = choices.try_for_each(|choice| self.choice(choice, events));
         // Also what has led to an error has its price.
         events.extend(chunk.usage.map(Event::Usage));
         read

@@ -126,12 +126,6 @@ fn the_configuration_fills_in_what_a_request_leaves_out() {
         (
             "Gemini",
             &Value::Null,
-            &choosy,
-            json!({ "generationConfig": { "topP": 0.7, "maxOutputTokens": 50, "topK": 5, "temperature": 2 } }),
-        ),
-        (
-            "Gemini",
-            &Value::Null,
             &silent,
             json!({ "generationConfig": { "temperature": 0.3, "topP": 0.4, "maxOutputTokens": 50, "topK": 5 } }),
         ),
