@@ -28,11 +28,11 @@ pub struct Model {
     /// Where the API key is. Absent for servers that ask for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<ApiKey>,
-    /// Sampling temperature of requests that set none.
+    /// Sampling temperature of requests that set neither it nor `topP`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 2.0))]
     pub temperature: Option<f64>,
-    /// Nucleus sampling of requests that set none.
+    /// Nucleus sampling of requests that set neither it nor `temperature`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub top_p: Option<f64>,

@@ -79,10 +79,10 @@ pub struct ModelConfig {
     /// File that holds the API key; read again when it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
-    /// Sampling temperature when the request does not set one.
+    /// Sampling temperature of requests that set neither it nor `top_p`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
-    /// Nucleus sampling when the request does not set it.
+    /// Nucleus sampling of requests that set neither it nor `temperature`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
     /// Upper bound of generated tokens when the request does not set one.

@@ -259,10 +259,7 @@ impl Driver {
                 if let Some(usage) = error.usage.take() {
                     bill.count(&usage);
                     let usage = self.context.count(*usage);
-                    // Nothing is told of a turn before its start.
-                    if *started {
-                        self.emit(TurnEvent::Usage(usage)).await;
-                    }
+                    self.emit(TurnEvent::Usage(usage)).await;
                 }
                 return Err(error.into());
             }

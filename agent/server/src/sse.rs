@@ -23,10 +23,14 @@ where
     T: Stream<Item = Result<TurnEvent, TurnError>>,
 {
     let mut turn = Box::pin(turn);
-    let error = match turn.next().await {
-        Some(Ok(TurnEvent::Started)) => return Ok(turn),
-        Some(Err(error)) => error.into(),
-        Some(Ok(_)) | None => ApiError::internal(),
+    let error = loop {
+        match turn.next().await {
+            Some(Ok(TurnEvent::Started)) => return Ok(turn),
+            // What a model has refused may have its price, too.
+            Some(Ok(TurnEvent::Usage(usage))) => record.count(&usage),
+            Some(Err(error)) => break error.into(),
+            Some(Ok(_)) | None => break ApiError::internal(),
+        }
     };
     record.fail(&error);
     Err(error)

@@ -85,7 +85,7 @@ fn missing_key(agent: &str, key: &SecretKeyRef) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dev::manifests::{parse, read};
+    use crate::dev::manifests::{Manifests, read};
 
     #[test]
     fn what_no_cluster_would_take_is_refused_here_too() {
@@ -118,7 +118,7 @@ mod tests {
                 "{{ apiVersion: rockbot.dev/v1alpha1, kind: {kind}, metadata: {{ name: {name} }}, spec: {spec} }}"
             );
             std::fs::write(&file, text).unwrap();
-            let manifests = parse(&read(std::slice::from_ref(&file)).unwrap()).unwrap();
+            let manifests = Manifests::of(&read(std::slice::from_ref(&file)).unwrap()).unwrap();
             let error = of(&manifests, &secrets, Path::new("/nowhere")).unwrap_err();
             let error = format!("{error:#}");
             assert!(error.contains(expected) && error.contains(kind), "{error}");
