@@ -26,11 +26,19 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The whole of an agent's binary: serves the agent that its configuration file describes until it is told to stop.
 ///
 /// ```no_run
-/// # use rockbot_agent::sdk::skill;
-/// # struct Dice;
-/// # #[skill]
-/// # impl Dice {}
+/// use rockbot_agent::sdk::skill;
 /// use rockbot_agent_server::Program;
+///
+/// struct Dice;
+///
+/// #[skill]
+/// impl Dice {
+///     /// Says how many sides a die has.
+///     #[tool]
+///     fn sides() -> u32 {
+///         6
+///     }
+/// }
 ///
 /// fn main() -> std::process::ExitCode {
 ///     Program::new().skill(Dice).main()
