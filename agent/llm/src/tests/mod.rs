@@ -20,7 +20,10 @@ use rockbot_fakes::FakeModel;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::sync::MutexGuard;
-use tracing::subscriber::DefaultGuard;
+use tracing::{
+    Dispatch,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
 
 use crate::{
     Endpoints, Event, Metrics, ModelError,
@@ -77,10 +80,19 @@ fn key_file(key: &str) -> NamedTempFile {
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
+/// A log that takes in what this thread says.
+struct Listening {
+    _guard: DefaultGuard,
+    /// Where there is but one listener, the thread that comes first to a place in the code decides whether that place is
+    /// ever logged, and it may be one that does not listen.
+    _second: Dispatch,
+    _one: MutexGuard<'static, ()>,
+}
+
 impl Lines {
-    /// Takes in what this thread logs while the guards live. What is worth to be logged is decided for all threads of
+    /// Takes in what this thread logs while the result lives. What is worth to be logged is decided for all threads of
     /// the process, so that only one of them listens at a time.
-    async fn listen(&self) -> (DefaultGuard, MutexGuard<'static, ()>) {
+    async fn listen(&self) -> Listening {
         static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
         let one = ONE.lock().await;
         let writer = self.clone();
@@ -88,7 +100,12 @@ impl Lines {
             .with_max_level(tracing::Level::TRACE)
             .with_ansi(false)
             .with_writer(move || writer.clone());
-        (tracing::subscriber::set_default(log.finish()), one)
+        let second = Dispatch::new(NoSubscriber::default());
+        Listening {
+            _guard: tracing::subscriber::set_default(log.finish()),
+            _second: second,
+            _one: one,
+        }
     }
 
     fn text(&self) -> String {
