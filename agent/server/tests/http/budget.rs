@@ -59,6 +59,19 @@ async fn a_day_has_so_many_tokens_and_a_request_that_has_begun_is_answered() {
     site.metric(r#"rockbot_daily_tokens_limit{agent="a"} 1"#).await;
 }
 
+/// Asks the agent, and goes away after the first word.
+async fn hang_up(site: &Site, prompt: &str) {
+    let body = json!({ "stream": true, "messages": user(prompt)["messages"] });
+    let mut answer = site.post("/a/chat/completions", &body).send().await.unwrap();
+    // The first chunk says who speaks.
+    for _ in 0..2 {
+        answer.chunk().await.unwrap().unwrap();
+    }
+    drop(answer);
+    site.metric(r#"rockbot_requests_total{agent="a",status="disconnected"} 1"#)
+        .await;
+}
+
 #[tokio::test]
 async fn an_answer_whose_cost_nobody_tells_costs_what_has_come_of_it() {
     let site = limited(1000, json!({ "type": "Ephemeral" })).await;
@@ -76,15 +89,7 @@ async fn an_answer_whose_cost_nobody_tells_costs_what_has_come_of_it() {
     assert_eq!(site.ask(user("hello")).await.0, StatusCode::OK);
     site.metric(r#"rockbot_daily_tokens_used{agent="a"} 3"#).await;
 
-    let body = json!({ "stream": true, "messages": user("hello")["messages"] });
-    let mut answer = site.post("/a/chat/completions", &body).send().await.unwrap();
-    // The first chunk says who speaks.
-    for _ in 0..2 {
-        answer.chunk().await.unwrap().unwrap();
-    }
-    drop(answer);
-    site.metric(r#"rockbot_requests_total{agent="a",status="disconnected"} 1"#)
-        .await;
+    hang_up(&site, "hello").await;
     let deadline = Instant::now() + PATIENCE;
     while used(&site).await == 3 {
         assert!(Instant::now() < deadline, "what it said was free");
@@ -140,14 +145,7 @@ async fn whoever_hangs_up_pays_what_is_known_by_then() {
         config["limits"] = json!({ "dailyTokens": 100_000 });
         config["model"]["provider"] = json!(provider);
         site.set(vec![config]);
-        let body = json!({ "stream": true, "messages": user(&"long ".repeat(1000))["messages"] });
-        let mut answer = site.post("/a/chat/completions", &body).send().await.unwrap();
-        for _ in 0..2 {
-            answer.chunk().await.unwrap().unwrap();
-        }
-        drop(answer);
-        site.metric(r#"rockbot_requests_total{agent="a",status="disconnected"} 1"#)
-            .await;
+        hang_up(&site, &"long ".repeat(1000)).await;
         let deadline = Instant::now() + PATIENCE;
         while used(&site).await < 1000 {
             assert!(Instant::now() < deadline, "{provider}: what it read was free");
