@@ -9,7 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use rockbot_agent::Agent;
-use rockbot_agent_config::AgentConfig;
 use rockbot_telemetry::{KeyValue, Span, semconv};
 use serde::de::DeserializeOwned;
 
@@ -29,6 +28,9 @@ pub(crate) trait Ask: DeserializeOwned + Send {
     /// Answers, at once or as a stream.
     fn answer(self, asked: Asked) -> impl Future<Output = Result<Response, ApiError>> + Send;
 }
+
+/// An agent, and the scope that whoever asks has there.
+type Admitted = (Arc<Agent>, String);
 
 /// Who is asked, by whom.
 pub(crate) struct Asked {
@@ -80,19 +82,16 @@ async fn accept<A: Ask>(
 ) -> Result<(A, Asked), ApiError> {
     let (Parts { headers, .. }, body) = request.into_parts();
     // Nobody has a body read who may not ask.
-    let asked = match path {
+    let admitted = match path {
         Some(name) => Some(admit(named(server, name).await?, &headers)?),
-        None => {
-            may_ask_any(server, &headers)?;
-            None
-        }
+        None => admit_to_any(server, &headers)?,
     };
     let (body, room) = server.room.read(body).await?;
     let request: A = request::parse(&body)?;
     drop(body);
-    let (agent, scope) = match asked {
-        Some(asked) => asked,
-        None => admit(modelled(server, request.model()).await?, &headers)?,
+    let (agent, scope) = match (path, admitted) {
+        (Some(_), Some(admitted)) => admitted,
+        (_, admitted) => admit_once(modelled(server, request.model()).await?, admitted, &headers)?,
     };
     let trace = trace(&headers, &agent);
     tracing::Span::current().record("trace_id", trace.trace_id());
@@ -102,31 +101,47 @@ async fn accept<A: Ask>(
     Ok((request, Asked { agent, caller, record }))
 }
 
-/// Refuses whoever may ask none of the agents. Of one that has yet to be found nobody knows whom it takes.
-fn may_ask_any(server: &Server, headers: &HeaderMap) -> Result<(), ApiError> {
+/// An agent that takes whoever asks, and the scope there; refuses whoever may ask none. Of one that has yet to be found
+/// nobody knows whom it takes.
+fn admit_to_any(server: &Server, headers: &HeaderMap) -> Result<Option<Admitted>, ApiError> {
     if server.resolver().is_some() {
-        return Ok(());
+        return Ok(None);
     }
     let agents = server.agents().list();
-    let mut refused = Ok(());
+    let mut refused = Ok(None);
     for agent in &agents {
         match access::scope(&agent.config().access, headers) {
-            Ok(_) => return Ok(()),
+            Ok(scope) => return Ok(Some((Arc::clone(agent), scope))),
             Err(error) => refused = Err(error),
         }
     }
     if let [only] = &agents[..] {
-        tracing::Span::current().record("agent", &only.config().name);
+        names(only);
     }
     refused
 }
 
+/// Like [`admit`], without another look at the keys of an agent that has `admitted` the request.
+fn admit_once(agent: Arc<Agent>, admitted: Option<Admitted>, headers: &HeaderMap) -> Result<Admitted, ApiError> {
+    match admitted.filter(|(known, _)| Arc::ptr_eq(known, &agent)) {
+        Some(admitted) => {
+            names(&agent);
+            Ok(admitted)
+        }
+        None => admit(agent, headers),
+    }
+}
+
 /// Whoever may ask `agent` has a scope there.
-pub(crate) fn admit(agent: Arc<Agent>, headers: &HeaderMap) -> Result<(Arc<Agent>, String), ApiError> {
-    let AgentConfig { name, access, .. } = agent.config();
-    tracing::Span::current().record("agent", name);
-    let scope = access::scope(access, headers)?;
+pub(crate) fn admit(agent: Arc<Agent>, headers: &HeaderMap) -> Result<Admitted, ApiError> {
+    names(&agent);
+    let scope = access::scope(&agent.config().access, headers)?;
     Ok((agent, scope))
+}
+
+/// The log names the agent that is asked.
+fn names(agent: &Agent) {
+    tracing::Span::current().record("agent", &agent.config().name);
 }
 
 /// The span of a request, in the trace of its sender.
