@@ -5,6 +5,7 @@
 
 mod anthropic;
 pub mod chat;
+mod choice;
 mod content;
 mod demo;
 mod error;

@@ -6,6 +6,7 @@ use super::FORMAT;
 use crate::{
     ModelError,
     chat::{ChatRequest, Content, Message, Texts, Tool, ToolCall},
+    choice::{self, Choice},
     parts::{self, Part},
     reasoning::{self, Kind},
     wire::Defaults,
@@ -47,8 +48,7 @@ pub(super) fn body(request: &ChatRequest, defaults: &Defaults) -> Result<Value, 
     );
     set("top_p", top_p.filter(|_| temperature.is_none()).into());
     set("stop_sequences", list(stop(request)));
-    let tools = request.tools.iter().flatten().map(tool).collect();
-    set("tools", list(tools));
+    set("tools", list(choice::offered(request).map(tool).collect()));
     set("tool_choice", tool_choice(request));
     if let Some(user) = request.extra.get("user") {
         set("metadata", json!({ "user_id": user }));
@@ -207,17 +207,17 @@ fn tool(tool: &Tool) -> Value {
 }
 
 fn tool_choice(request: &ChatRequest) -> Value {
-    if request.tools.is_none() {
+    if choice::offered(request).next().is_none() {
         return Value::Null;
     }
     let alone = request.extra.get("parallel_tool_calls") == Some(&Value::Bool(false));
-    let mut choice = match &request.tool_choice {
-        Some(choice) if choice == "none" => return json!({ "type": "none" }),
-        Some(choice) if choice == "required" => json!({ "type": "any" }),
-        Some(choice) if choice["type"] == "function" => json!({ "type": "tool", "name": choice["function"]["name"] }),
-        Some(choice) if choice == "auto" => json!({ "type": "auto" }),
-        _ if alone => json!({ "type": "auto" }),
-        _ => return Value::Null,
+    let mut choice = match choice::read(request) {
+        Some(Choice::None) => return json!({ "type": "none" }),
+        Some(Choice::Required) => json!({ "type": "any" }),
+        Some(Choice::Function(name)) => json!({ "type": "tool", "name": name }),
+        Some(Choice::Auto) => json!({ "type": "auto" }),
+        None if alone => json!({ "type": "auto" }),
+        None => return Value::Null,
     };
     if alone {
         choice["disable_parallel_tool_use"] = true.into();

@@ -8,6 +8,7 @@ use super::FORMAT;
 use crate::{
     ModelError,
     chat::{ChatRequest, Content, Message, Texts, Tool},
+    choice::{self, Choice},
     parts::{self, Part},
     reasoning::{self, Kind},
     wire::Defaults,
@@ -167,7 +168,7 @@ fn part(part: &Value) -> Result<Value, ModelError> {
 /// Functions in one list; tools of other kinds are Gemini's own and pass as they are, without OpenAI's `type`.
 fn tools(request: &ChatRequest) -> Value {
     let (mut functions, mut tools) = (Vec::new(), Vec::new());
-    for tool in request.tools.iter().flatten() {
+    for tool in choice::offered(request) {
         match function(tool) {
             Some(function) => functions.push(function),
             None => tools.push(Value::Object(tool.extra.clone())),
@@ -192,17 +193,15 @@ fn function(tool: &Tool) -> Option<Value> {
 }
 
 fn tool_config(request: &ChatRequest) -> Value {
-    if request.tools.is_none() {
+    if choice::offered(request).next().is_none() {
         return Value::Null;
     }
-    let config = match &request.tool_choice {
-        Some(choice) if choice == "auto" => json!({ "mode": "AUTO" }),
-        Some(choice) if choice == "none" => json!({ "mode": "NONE" }),
-        Some(choice) if choice == "required" => json!({ "mode": "ANY" }),
-        Some(choice) if choice["type"] == "function" => {
-            json!({ "mode": "ANY", "allowedFunctionNames": [choice["function"]["name"]] })
-        }
-        _ => return Value::Null,
+    let config = match choice::read(request) {
+        Some(Choice::Auto) => json!({ "mode": "AUTO" }),
+        Some(Choice::None) => json!({ "mode": "NONE" }),
+        Some(Choice::Required) => json!({ "mode": "ANY" }),
+        Some(Choice::Function(name)) => json!({ "mode": "ANY", "allowedFunctionNames": [name] }),
+        None => return Value::Null,
     };
     json!({ "functionCallingConfig": config })
 }

@@ -246,18 +246,36 @@ fn function(tool: &Map<String, Value>, index: usize) -> Result<Tool, ApiError> {
     })
 }
 
-/// `{type: function, name}` is `{type: function, function: {name}}` in chat completions.
+/// A choice of tools, as chat completions have it: there, what belongs to a type is below its name.
 fn tool_choice(choice: &Value) -> Result<Value, ApiError> {
     match (choice.as_str(), choice["type"].as_str()) {
         (Some("auto" | "none" | "required"), _) => Ok(choice.clone()),
-        (None, Some("function")) => match choice["name"].as_str() {
-            Some(name) => Ok(json!({ "type": "function", "function": { "name": name } })),
-            None => Err(invalid("tool_choice.name", "must name the function")),
-        },
+        (None, Some("function")) => function_named(choice, "tool_choice"),
+        (None, Some("allowed_tools")) => allowed_tools(choice),
         _ => Err(invalid(
             "tool_choice",
-            "allowed are auto, none, required and {\"type\": \"function\", \"name\": …}",
+            "allowed are auto, none, required, {\"type\": \"function\", \"name\": …} and \
+             {\"type\": \"allowed_tools\", \"mode\": …, \"tools\": […]}",
         )),
+    }
+}
+
+fn allowed_tools(choice: &Value) -> Result<Value, ApiError> {
+    let mode = choice["mode"].as_str();
+    let mode = mode.filter(|mode| matches!(*mode, "auto" | "required"));
+    let mode = mode.ok_or_else(|| invalid("tool_choice.mode", "allowed are auto and required"))?;
+    let Some(tools) = choice["tools"].as_array() else {
+        return Err(invalid("tool_choice.tools", "must be a list of tools"));
+    };
+    let named = |(index, tool)| function_named(tool, &format!("tool_choice.tools[{index}]"));
+    let tools: Vec<_> = tools.iter().enumerate().map(named).collect::<Result<_, _>>()?;
+    Ok(json!({ "type": "allowed_tools", "allowed_tools": { "mode": mode, "tools": tools } }))
+}
+
+fn function_named(function: &Value, path: &str) -> Result<Value, ApiError> {
+    match function["name"].as_str() {
+        Some(name) => Ok(json!({ "type": "function", "function": { "name": name } })),
+        None => Err(invalid(format!("{path}.name"), "must name the function")),
     }
 }
 
