@@ -135,7 +135,12 @@ where
                 return Poll::Pending;
             }
             let before = this.ready.len();
-            this.read(context);
+            if before == 0 {
+                this.read(context);
+            } else {
+                // Whoever polls is woken by the end of this turn, and need not be by each piece before.
+                this.read(&mut Context::from_waker(Waker::noop()));
+            }
             let open = this.end.is_none() && this.ready.len() < BURST;
             if open && this.ready.len() > before {
                 this.turn.give(context);

@@ -156,7 +156,6 @@ impl Writer {
             rockbot,
             origin,
         };
-        // Nothing in a chunk can fail to become JSON.
-        Event::default().json_data(chunk).unwrap_or_default()
+        sse::with_json(Event::default(), &chunk)
     }
 }

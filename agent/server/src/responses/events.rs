@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use axum::response::sse::Event;
 use serde_json::{Map, Value};
 
+use crate::sse;
+
 /// Events that wait to be written.
 pub(super) struct Events {
     written: bool,
@@ -44,8 +46,7 @@ impl Events {
             body.extend(fields);
         }
         self.sequence += 1;
-        // Nothing in an event can fail to become JSON.
-        let event = Event::default().event(kind).json_data(body).unwrap_or_default();
+        let event = sse::with_json(Event::default().event(kind), &body);
         self.waiting.push_back(event);
     }
 
