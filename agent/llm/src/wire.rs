@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use reqwest::header::{HeaderMap, HeaderName};
 use rockbot_agent_config::{ModelConfig, Provider};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, error::Category};
 use url::Url;
 
 use crate::{Event, ModelError, ModelErrorKind, anthropic, chat::ChatRequest, gemini, openai, refusal::Refusal};
@@ -152,11 +152,17 @@ pub(crate) fn cut() -> ModelError {
     )
 }
 
-/// The error of an event that is no JSON of the protocol.
+/// The error of an event that is no JSON of the protocol. It names the place and not the value: that is part of an answer.
 pub(crate) fn garbage(error: &serde_json::Error) -> ModelError {
+    let what = match error.classify() {
+        Category::Data => "a field has another type than this protocol gives it",
+        Category::Eof => "it breaks off",
+        Category::Syntax | Category::Io => "it is no JSON",
+    };
+    let (line, column) = (error.line(), error.column());
     ModelError::new(
         ModelErrorKind::BadResponse,
-        format!("the model provider sent no valid chunk: {error}"),
+        format!("the model provider sent no valid chunk: {what}, at line {line} column {column}"),
     )
 }
 

@@ -25,6 +25,11 @@ const SHARE: usize = 4;
 /// What one value of a body takes in memory, beside its text, each time that the request is held: 50 to 266 bytes by
 /// measurement. Most for lists and objects that hold one value each.
 const VALUE: usize = 272;
+/// What is kept has no room before its size is known, and may be as large as a store takes; so many are fetched at the
+/// same time.
+const FETCHES: usize = 2;
+/// Longest wait for one's turn to fetch.
+const TURN: Duration = Duration::from_secs(10);
 /// What the kernel grants a container.
 const MEMORY_LIMIT: &str = "/sys/fs/cgroup/memory.max";
 
@@ -34,11 +39,15 @@ const MEMORY_LIMIT: &str = "/sys/fs/cgroup/memory.max";
 pub(crate) struct Room {
     free: Arc<Semaphore>,
     all: usize,
+    fetches: Arc<Semaphore>,
 }
 
 /// The room that one request takes, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Taken(OwnedSemaphorePermit);
+pub(crate) struct Taken {
+    room: OwnedSemaphorePermit,
+    fetches: Arc<Semaphore>,
+}
 
 impl Room {
     /// As much as this process has.
@@ -52,6 +61,7 @@ impl Room {
         Self {
             free: Arc::new(Semaphore::new(bytes)),
             all: bytes,
+            fetches: Arc::new(Semaphore::new(FETCHES)),
         }
     }
 
@@ -66,12 +76,17 @@ impl Room {
             return Err(too_much());
         }
         taken.merge(take(&self.free, values)?);
-        Ok((read, Taken(taken)))
+        Ok((read, self.taken(taken)))
     }
 
     /// Room for a request that brings nothing, and may find something.
     pub(crate) fn enter(&self) -> Result<Taken, ApiError> {
-        take(&self.free, 0).map(Taken)
+        take(&self.free, 0).map(|room| self.taken(room))
+    }
+
+    fn taken(&self, room: OwnedSemaphorePermit) -> Taken {
+        let fetches = Arc::clone(&self.fetches);
+        Taken { room, fetches }
     }
 
     /// What has come of `body` takes room, and what a client promises does not.
@@ -102,8 +117,17 @@ impl Taken {
     /// When there is no room for it.
     pub(crate) fn add(&mut self, json: &[u8]) -> Result<(), ApiError> {
         let bytes = json.len() + limits::values(json) * VALUE;
-        self.0.merge(take(self.0.semaphore(), bytes)?);
+        self.room.merge(take(self.room.semaphore(), bytes)?);
         Ok(())
+    }
+
+    /// Waits until the request may fetch what was kept, and holds on to that until it has been added.
+    ///
+    /// # Errors
+    /// When others fetch for too long.
+    pub(crate) async fn turn_to_fetch(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let turn = timeout(TURN, Arc::clone(&self.fetches).acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or_else(slow_storage)
     }
 }
 
@@ -140,6 +164,17 @@ fn broken_off() -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "body_unreadable", "the request body broke off")
 }
 
+fn slow_storage() -> ApiError {
+    ApiError {
+        retry_after_seconds: Some(1),
+        ..ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "storage_unavailable",
+            "the agent's storage is slow, and other requests wait for it already; try again later",
+        )
+    }
+}
+
 fn full() -> ApiError {
     ApiError {
         retry_after_seconds: Some(1),
@@ -160,7 +195,7 @@ mod tests {
         body::to_bytes,
         http::{Request, header::RETRY_AFTER},
     };
-    use futures::stream;
+    use futures::{future::join_all, stream};
     use rstest::rstest;
     use serde_json::{Value, json};
     use tokio::time::{Instant, sleep};
@@ -196,6 +231,18 @@ mod tests {
     fn lists(count: usize) -> String {
         let lists = vec!["[0]"; count].join(",");
         format!(r#"{{"stream":true,"messages":[{{"role":"user","content":"hi"}}],"x":[{lists}]}}"#)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_kept_is_fetched_in_turns() {
+        let room = Room::of(MAX_BODY);
+        let taken: Vec<_> = (0..=FETCHES).map(|_| room.enter().unwrap()).collect();
+        let (last, first) = taken.split_last().unwrap();
+        let turns: Vec<_> = join_all(first.iter().map(Taken::turn_to_fetch)).await;
+        assert!(turns.iter().all(Result::is_ok));
+        assert_eq!(last.turn_to_fetch().await.unwrap_err().code, "storage_unavailable");
+        drop(turns);
+        assert!(last.turn_to_fetch().await.is_ok());
     }
 
     #[tokio::test]

@@ -13,6 +13,9 @@ use serde_json::{Map, Value, json};
 use super::{object::new_id, request::invalid};
 use crate::error::ApiError;
 
+/// What stands between two paragraphs of what a model thought.
+const PARAGRAPH: &str = "\n\n";
+
 /// Input of a request: one text of the user, or items.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
@@ -183,14 +186,19 @@ impl Messages {
     /// What a model says is a message of its own, unless it has made calls: their results must come right behind them,
     /// so what it says before those is in the same message.
     fn said(&mut self, content: Content) {
-        if !self.calls_wait() && self.open().content.is_some() {
-            self.close();
-        }
+        self.close_if_said();
         let open = self.open();
         open.content = Some(match open.content.take() {
             Some(before) => joined(before, content),
             None => content,
         });
+    }
+
+    /// Ends a message that has its text, unless its calls wait for their results.
+    fn close_if_said(&mut self) {
+        if !self.calls_wait() && self.open().content.is_some() {
+            self.close();
+        }
     }
 
     /// Whether the model has made calls whose results have not come.
@@ -204,16 +212,18 @@ impl Messages {
         let texts = item.summary.iter().chain(item.content.iter().flatten());
         let texts: Vec<_> = texts.filter_map(|part| part["text"].as_str()).collect();
         if !texts.is_empty() {
-            if !self.calls_wait() {
-                self.close();
-            }
+            self.close_if_said();
             let thoughts = self
                 .open()
                 .extra
                 .entry("reasoning_content")
                 .or_insert_with(|| "".into());
             if let Value::String(thoughts) = thoughts {
-                thoughts.push_str(&texts.join("\n\n"));
+                // A summary is a paragraph; a content goes on where the model was interrupted.
+                if !thoughts.is_empty() && !item.summary.is_empty() {
+                    thoughts.push_str(PARAGRAPH);
+                }
+                thoughts.push_str(&texts.join(PARAGRAPH));
             }
         }
         // What is not ours is another provider's, and nobody here could read it.

@@ -115,6 +115,7 @@ fn responses(agent: &Agent) -> Space {
 
 /// A stored conversation takes as much memory as one that comes with a request, and `room` is taken before it is read.
 async fn find(space: &Space, id: &str, scope: &str, room: &mut Taken) -> Result<Option<Stored>, ApiError> {
+    let _turn = room.turn_to_fetch().await?;
     let Some(entry) = space.find(id).await.map_err(|error| unusable(&error))? else {
         return Ok(None);
     };

@@ -264,6 +264,36 @@ async fn s8_calls_of_client_tools_go_round() {
 }
 
 #[tokio::test]
+async fn a_choice_among_tools_reaches_the_model_in_its_own_shape() {
+    let site = Site::scripted([Step::say("ok")]).await;
+    let tool = |name| json!({ "type": "function", "name": name, "parameters": {} });
+    let choice = json!({ "type": "allowed_tools", "mode": "auto", "tools": [{ "type": "function", "name": "near" }] });
+    let body = json!({ "input": "x", "tools": [tool("near"), tool("far")], "tool_choice": choice });
+    let (status, answer) = site.ask_at(PATH, body).await;
+    assert_eq!((status, &answer["tool_choice"]), (StatusCode::OK, &choice));
+    let near = json!([{ "type": "function", "function": { "name": "near" } }]);
+    assert_eq!(
+        site.model_saw()[0]["tool_choice"],
+        json!({ "type": "allowed_tools", "allowed_tools": { "mode": "auto", "tools": near } })
+    );
+    for (mode, tool, param) in [
+        (
+            "none",
+            json!({ "type": "function", "name": "near" }),
+            "tool_choice.mode",
+        ),
+        ("auto", json!({ "type": "function" }), "tool_choice.tools[0].name"),
+    ] {
+        let choice = json!({ "type": "allowed_tools", "mode": mode, "tools": [tool] });
+        let (status, error) = site.ask_at(PATH, json!({ "input": "x", "tool_choice": choice })).await;
+        assert_eq!(
+            (status, &error["error"]["param"]),
+            (StatusCode::BAD_REQUEST, &json!(param))
+        );
+    }
+}
+
+#[tokio::test]
 async fn every_kind_of_input_reaches_the_model() {
     let site = Site::scripted([Step::say("ok")]).await;
     let input = json!([
@@ -275,9 +305,11 @@ async fn every_kind_of_input_reaches_the_model() {
             { "type": "input_audio", "input_audio": { "data": "aGk=", "format": "wav" } },
         ] },
         { "type": "reasoning", "id": "rs_1", "summary": [{ "type": "summary_text", "text": "hm" }], "encrypted_content": "theirs" },
+        { "type": "reasoning", "id": "rs_2", "summary": [{ "type": "summary_text", "text": "ah" }] },
         { "type": "message", "role": "assistant", "id": "msg_1", "status": "completed",
           "content": [{ "type": "output_text", "text": "I look.", "annotations": [] }] },
         { "type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}" },
+        { "type": "reasoning", "id": "rs_3", "summary": [{ "type": "summary_text", "text": "twice" }] },
         { "type": "function_call", "call_id": "c2", "name": "f", "arguments": "{}" },
         { "type": "function_call_output", "call_id": "c1", "output": "one" },
         { "type": "function_call_output", "call_id": "c2", "output": [{ "type": "input_text", "text": "two" }] },
@@ -295,7 +327,8 @@ async fn every_kind_of_input_reaches_the_model() {
     let expected = json!([
         { "role": "developer", "content": "You are a.\n\nrules" },
         { "role": "user", "content": parts },
-        { "role": "assistant", "content": "I look.", "tool_calls": [call("c1"), call("c2")], "reasoning_content": "hm" },
+        { "role": "assistant", "content": "I look.", "tool_calls": [call("c1"), call("c2")],
+          "reasoning_content": "hm\n\nah\n\ntwice" },
         result("c1", "one"),
         result("c2", "two"),
     ]);
