@@ -1,7 +1,7 @@
 //! Runs `helm`. Nothing here needs a cluster.
 
 use std::{
-    env,
+    env, fs,
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -25,6 +25,15 @@ impl Chart {
     /// The chart in `helm/<name>`.
     pub fn folder(name: &str) -> Self {
         Self(repository("helm").join(name))
+    }
+
+    /// A copy of this folder's regular files in the directory `to`: what is left where links are dropped.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn copy(&self, to: &Path) -> Result<Self> {
+        copy_files(&self.0, to)?;
+        Ok(Self(to.to_owned()))
     }
 
     /// Its objects with `values` (an object, or nothing) on a cluster that serves `apis` beside those of Kubernetes.
@@ -63,6 +72,20 @@ impl Chart {
             .with_context(|| format!("no archive: {printed}"))?;
         Ok(Self(PathBuf::from(archive.trim())))
     }
+}
+
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, to) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy_files(&entry.path(), &to)?;
+        } else if kind.is_file() {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
 }
 
 /// `HELM`, or the one that `tests/cluster` builds, or the one in `PATH`.

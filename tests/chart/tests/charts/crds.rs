@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use rockbot_chart_tests::{helm::Chart, manifest::Manifest, repository};
 use serde_json::{Value, json};
@@ -11,10 +11,20 @@ use serde_json::{Value, json};
 fn k3_the_crd_chart_is_the_generated_definitions_kept_on_uninstall() -> Result<()> {
     let chart = Chart::folder("rockbot-crds");
     chart.lint(&Value::Null)?;
-    let archive = tempfile::tempdir()?;
-    for chart in [&chart, &chart.package(archive.path())?] {
+    let (archive, copy) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    for chart in [&chart, &chart.package(archive.path())?, &chart.copy(copy.path())?] {
         assert_eq!(definitions(&chart.render(&Value::Null, &[])?)?, kept_definitions()?);
     }
+    Ok(())
+}
+
+#[test]
+fn k3_the_crd_chart_without_its_definitions_says_so() -> Result<()> {
+    let copy = tempfile::tempdir()?;
+    let chart = Chart::folder("rockbot-crds").copy(copy.path())?;
+    fs::remove_dir_all(copy.path().join("generated"))?;
+    let error = chart.render(&Value::Null, &[]).err().context("rendered")?.to_string();
+    assert!(error.contains("no definitions"), "{error}");
     Ok(())
 }
 
