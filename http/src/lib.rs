@@ -1,8 +1,10 @@
-//! What the HTTP clients of RockBot's processes have in common: how they are made, how much of an answer they read, and what
-//! is said when they fail.
+//! What the HTTP clients and servers of RockBot's processes have in common: how clients are made, how much of an answer they
+//! read, what is said when they fail, and how long and for how many clients a server waits.
 //!
 //! Knows nothing of what is asked or of whom; timeouts and proxies are each caller's decision. None follows a redirect: it
 //! could lead into the cluster, and it would take along the keys that have headers of their own.
+
+mod serve;
 
 use std::{error::Error, iter::successors};
 
@@ -10,6 +12,8 @@ use reqwest::{Client, ClientBuilder, Response, redirect::Policy};
 use thiserror::Error;
 use tokio::sync::OnceCell;
 use url::Url;
+
+pub use serve::{Bounds, Peer, serve};
 
 /// Makes a client that asks `urls` and nothing else. One whose URLs are all `http://` cannot speak TLS.
 ///

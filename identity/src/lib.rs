@@ -22,6 +22,7 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 use moka::{Expiry, future::Cache};
+use rockbot_http::Peer;
 use sha2::{Digest, Sha256};
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -36,6 +37,11 @@ const BAD_FOR: Duration = Duration::from_secs(5);
 const MAX_TOKENS: u64 = 10_000;
 /// Most reviews at the same time, so that a flood of bad tokens does not become one of the API server.
 const MAX_REVIEWS: usize = 16;
+/// Of these and of those that wait for a turn, those for one address: whoever floods waits behind itself.
+const MAX_REVIEWS_OF_PEER: usize = 4;
+/// Addresses whose turns are known, and for how long after their last. Beyond that, one may have a few turns more.
+const MAX_PEERS: u64 = 10_000;
+const PEER_FOR: Duration = Duration::from_secs(60);
 /// Most time that one review may take, its turn included.
 const REVIEW_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -61,6 +67,7 @@ pub struct Verifier {
     audience: &'static str,
     verdicts: Cache<[u8; 32], Verdict>,
     turns: Arc<Semaphore>,
+    turns_of_peers: Cache<Option<Peer>, Arc<Semaphore>>,
 }
 
 /// What the API server said about a token: final for a while, unlike having no answer.
@@ -75,19 +82,20 @@ impl Verifier {
             audience,
             verdicts,
             turns: Arc::new(Semaphore::new(MAX_REVIEWS)),
+            turns_of_peers: Cache::builder().max_capacity(MAX_PEERS).time_to_idle(PEER_FOR).build(),
         }
     }
 
-    /// Says which Agent sent a request with `headers`.
+    /// Says which Agent sent a request with `headers` from `peer`, as far as that is known.
     ///
     /// # Errors
     /// [`IdentityError`], which knows its HTTP status.
-    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, IdentityError> {
+    pub async fn authenticate(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<Caller, IdentityError> {
         let token = review::bearer_token(headers)?;
         let key = Sha256::digest(token).into();
         let verdict = self
             .verdicts
-            .try_get_with(key, self.review(token))
+            .try_get_with(key, self.review(token, peer))
             .await
             .map_err(|error| IdentityError::clone(&error))?;
         let caller = verdict?;
@@ -96,7 +104,7 @@ impl Verifier {
     }
 
     /// Asks the API server. An outer error is no answer, and not remembered.
-    async fn review(&self, token: &str) -> Result<Verdict, IdentityError> {
+    async fn review(&self, token: &str, peer: Option<Peer>) -> Result<Verdict, IdentityError> {
         let request = TokenReview {
             metadata: ObjectMeta::default(),
             spec: TokenReviewSpec {
@@ -106,7 +114,8 @@ impl Verifier {
             status: None,
         };
         let asked = async {
-            let _turn = self.turns.acquire().await;
+            let own = self.turns_of(peer).await;
+            let _turns = (own.acquire().await, self.turns.acquire().await);
             self.reviews.create(&PostParams::default(), &request).await
         };
         match timeout(REVIEW_DEADLINE, asked).await {
@@ -120,6 +129,11 @@ impl Verifier {
                 Err(IdentityError::Unavailable)
             }
         }
+    }
+
+    async fn turns_of(&self, peer: Option<Peer>) -> Arc<Semaphore> {
+        let turns = async { Arc::new(Semaphore::new(MAX_REVIEWS_OF_PEER)) };
+        self.turns_of_peers.get_with(peer, turns).await
     }
 }
 

@@ -1,10 +1,15 @@
 //! K4: the decisions, without an API server; the cluster tests ask a real one.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use std::{convert::Infallible, future::pending, time::Duration};
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use k8s_openapi::api::authentication::v1::{TokenReviewStatus, UserInfo};
+use kube::{Client, client::Body};
+use rockbot_http::Peer;
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
-    CLAIM_HEADER, Caller, IdentityError,
+    CLAIM_HEADER, Caller, IdentityError, MAX_REVIEWS_OF_PEER, Verifier,
     review::{bearer_token, check_claim, decide},
 };
 
@@ -149,4 +154,32 @@ fn each_refusal_has_its_status() {
     for (error, status) in refusals {
         assert_eq!(error.http_status(), status, "{error}");
     }
+}
+
+#[tokio::test]
+async fn whoever_floods_waits_behind_itself() {
+    let (asked, mut questions) = mpsc::unbounded_channel();
+    let silent = tower::service_fn(move |_: Request<Body>| {
+        asked.send(()).unwrap();
+        pending::<Result<Response<Body>, Infallible>>()
+    });
+    let verifier = Verifier::new(Client::new(silent, "default"), AUDIENCE);
+    let ask = |token: String, address: [u8; 4]| {
+        let (verifier, peer) = (verifier.clone(), Peer(address.into()));
+        let headers = authorization(&[&format!("Bearer {token}")]);
+        tokio::spawn(async move { verifier.authenticate(&headers, Some(peer)).await })
+    };
+    for number in 0..100 {
+        ask(format!("garbage-{number}"), [10, 0, 0, 1]);
+    }
+    for _ in 0..MAX_REVIEWS_OF_PEER {
+        questions.recv().await.unwrap();
+    }
+    let more = timeout(Duration::from_millis(50), questions.recv()).await;
+    assert!(more.is_err(), "no more of one address at the same time");
+    ask("good".to_owned(), [10, 0, 0, 2]);
+    timeout(Duration::from_secs(1), questions.recv())
+        .await
+        .unwrap()
+        .unwrap();
 }

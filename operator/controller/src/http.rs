@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{MatchedPath, Path, Request, State},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     middleware::{self, Next},
@@ -13,6 +13,7 @@ use axum::{
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use rockbot_crds::{Agent, AgentStatus};
+use rockbot_http::Peer;
 use rockbot_identity::{Caller, IdentityError, Verifier};
 use rockbot_operator_api::{AgentList, AgentSummary, ErrorBody, ErrorDetail};
 use rockbot_operator_plan::{agent_url, tool_names};
@@ -74,8 +75,12 @@ async fn traced(request: Request, next: Next) -> Response {
     response
 }
 
-async fn list(State(server): State<Server>, headers: HeaderMap) -> Result<Json<AgentList>, Refusal> {
-    let caller = server.caller(&headers).await?;
+async fn list(
+    State(server): State<Server>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+) -> Result<Json<AgentList>, Refusal> {
+    let caller = server.caller(&headers, peer).await?;
     let is_near = |agent: &Object<Agent>| agent.namespace().as_ref() == Some(&caller.namespace);
     let mut agents: Vec<_> = server
         .stores
@@ -91,9 +96,10 @@ async fn list(State(server): State<Server>, headers: HeaderMap) -> Result<Json<A
 async fn one(
     State(server): State<Server>,
     Path((namespace, name)): Path<(String, String)>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
 ) -> Result<Json<AgentSummary>, Refusal> {
-    let caller = server.caller(&headers).await?;
+    let caller = server.caller(&headers, peer).await?;
     if namespace != caller.namespace {
         return Err(Refusal::Elsewhere { caller, namespace });
     }
@@ -178,8 +184,10 @@ fn has_pods(status: &AgentStatus) -> bool {
 }
 
 impl Server {
-    async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
-        self.verifier.authenticate(headers).await.map_err(Refusal::Identity)
+    async fn caller(&self, headers: &HeaderMap, peer: Option<Extension<Peer>>) -> Result<Caller, Refusal> {
+        let peer = peer.map(|Extension(peer)| peer);
+        let caller = self.verifier.authenticate(headers, peer).await;
+        caller.map_err(Refusal::Identity)
     }
 }
 

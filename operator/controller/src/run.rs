@@ -1,16 +1,17 @@
 //! One process from its start to its end: watches and the HTTP API always, reconciles while it leads.
 
-use std::{future::IntoFuture, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use axum::http::{HeaderValue, header::USER_AGENT};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
+use rockbot_http::Bounds;
 use rockbot_identity::Verifier;
 use rockbot_telemetry::{Telemetry, stop_on_signal};
-use tokio::{net::TcpListener, time::timeout};
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::{
     args::RunArgs,
@@ -25,6 +26,12 @@ use crate::{
 
 /// What it calls itself in traces and metrics, unless it is told otherwise.
 const SERVICE: &str = "rockbot-operator";
+/// Agents ask for few things, each from one address, and few at the same time.
+const BOUNDS: Bounds = Bounds {
+    connections: 4096,
+    connections_of_peer: 64,
+    headers: 100,
+};
 /// Time that requests have to end once reconciling has ended.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
@@ -52,8 +59,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<()> {
     };
     telemetry.push_metrics(move || http::metrics_text(&registry).ok());
     let ready = server.ready.clone();
-    let serving = axum::serve(listener, http::router(server)).with_graceful_shutdown(end.clone().cancelled_owned());
-    let serving = tokio::spawn(serving.into_future());
+    let serving = rockbot_http::serve(listener, http::router(server), BOUNDS, end.clone(), DRAIN_WITHIN);
+    let serving = tokio::spawn(serving);
     info!(listen = %args.listen, "serving");
 
     let settings = args.settings();
@@ -85,15 +92,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<()> {
     end.cancel();
     tasks.close();
     tasks.wait().await;
-    let served = timeout(DRAIN_WITHIN, serving).await;
+    let served = serving.await;
     telemetry.end().await;
-    match served {
-        Ok(served) => served?.context("the HTTP server failed"),
-        Err(_) => {
-            warn!("requests were still open at the end");
-            Ok(())
-        }
-    }
+    served.context("the HTTP server failed")
 }
 
 /// A client of the cluster that this pod is in, or of the kubeconfig.

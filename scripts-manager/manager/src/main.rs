@@ -29,10 +29,10 @@ mod tests;
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum::serve::ListenerExt;
 use clap::Parser;
+use rockbot_http::Bounds;
 use rockbot_identity::Verifier;
-use rockbot_scripts_api::AUDIENCE;
+use rockbot_scripts_api::{AUDIENCE, MAX_TIMEOUT_SECONDS};
 use rockbot_telemetry::{Telemetry, stop_on_signal};
 use tokio::{
     net::TcpListener,
@@ -41,15 +41,28 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    args::Args, findings::Findings, http::Parts, installer::Packages, metrics::Metrics, pod::Pods, pool::Pool,
+    args::Args,
+    findings::Findings,
+    http::Parts,
+    installer::Packages,
+    metrics::Metrics,
+    pod::Pods,
+    pool::{Pool, Stages},
 };
 
 /// What it calls itself in traces and metrics, unless it is told otherwise.
 const SERVICE: &str = "rockbot-scripts-manager";
+/// Agents have a connection for each script that they run at the same time, and each of their pods its own address.
+const BOUNDS: Bounds = Bounds {
+    connections: 2048,
+    connections_of_peer: 256,
+    headers: 100,
+};
 /// How long requests are still served after a signal: it takes a moment until nobody is sent here any more.
 const LINGER: Duration = Duration::from_secs(3);
-/// Time for running scripts to end after that; with what follows it fits into the usual 30 seconds of a pod's end.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(17);
+/// Time for running scripts to end after that: the longest that one may run, and a moment to give its result. With what
+/// follows it fits into the grace period that the chart gives the pod.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(MAX_TIMEOUT_SECONDS as u64 + 10);
 /// Time for parked pods to be deleted at the end.
 const CLEAN_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -98,8 +111,11 @@ async fn run(args: Args) -> anyhow::Result<()> {
         &args,
         pods.clone(),
         Arc::clone(&metrics),
-        draining.clone(),
-        stop.clone(),
+        Stages {
+            draining: draining.clone(),
+            closed: closed.clone(),
+            stop: stop.clone(),
+        },
     );
     let watching = tokio::spawn(watch::run(pods.clone(), Arc::clone(&metrics), stop.clone()));
     let refilling = tokio::spawn(Arc::clone(&pool).keep_full());
@@ -116,12 +132,14 @@ async fn run(args: Args) -> anyhow::Result<()> {
     });
     let counted = Arc::clone(&parts);
     telemetry.push_metrics(move || counted.metrics.text(&counted.pool, &counted.findings.now()).ok());
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    let server = axum::serve(listener, http::router(Arc::clone(&parts)))
-        .with_graceful_shutdown(closed.clone().cancelled_owned());
-    let mut serving = tokio::spawn(server.into_future());
+    let routes = http::router(Arc::clone(&parts));
+    let mut serving = tokio::spawn(rockbot_http::serve(
+        listener,
+        routes,
+        BOUNDS,
+        closed.clone(),
+        DRAIN_DEADLINE,
+    ));
 
     tokio::select! {
         ended = &mut serving => anyhow::bail!("the HTTP server ended: {ended:?}"),
@@ -130,7 +148,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     draining.cancel();
     sleep(LINGER).await;
     closed.cancel();
-    let _ = timeout(DRAIN_DEADLINE, serving).await;
+    let _ = serving.await;
     stop.cancel();
     let _ = timeout(CLEAN_DEADLINE, async {
         tokio::join!(pool.ended(), parts.packages.ended(), watching, refilling)

@@ -92,7 +92,8 @@ async fn run_script(State(app): State<App>, request: Request) -> Result<Response
 
 async fn answer(app: App, request: Request, span: &Arc<Span>) -> Result<Response, Refusal> {
     // Who calls is known before a byte of the body is read.
-    let caller = app.parts.verifier.authenticate(request.headers()).await?;
+    let peer = request.extensions().get().copied();
+    let caller = app.parts.verifier.authenticate(request.headers(), peer).await?;
     let key = replay::key(request.headers())?;
     let streamed = stream::is_wanted(request.headers());
     let incoming = body::read(request, app.memory.share(&caller)).await?;

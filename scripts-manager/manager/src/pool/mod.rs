@@ -47,21 +47,28 @@ pub(crate) struct Pool {
     pods: Pods,
     metrics: Arc<Metrics>,
     draining: CancellationToken,
+    closed: CancellationToken,
     stop: CancellationToken,
     lives: TaskTracker,
     /// At about this age a parked sandbox is replaced.
     max_age: Duration,
 }
 
+/// How a pool ends: each is cancelled after the one before it.
+#[derive(Clone, Default)]
+pub(crate) struct Stages {
+    /// It is not filled any more.
+    pub(crate) draining: CancellationToken,
+    /// No script comes any more, so that no parked sandbox is of use, while some still run.
+    pub(crate) closed: CancellationToken,
+    /// Everything ends.
+    pub(crate) stop: CancellationToken,
+}
+
 impl Pool {
-    /// An empty pool. `draining` ends its refilling, `stop` everything.
-    pub(crate) fn new(
-        args: &Args,
-        pods: Pods,
-        metrics: Arc<Metrics>,
-        draining: CancellationToken,
-        stop: CancellationToken,
-    ) -> Arc<Self> {
+    /// An empty pool.
+    pub(crate) fn new(args: &Args, pods: Pods, metrics: Arc<Metrics>, stages: Stages) -> Arc<Self> {
+        let Stages { draining, closed, stop } = stages;
         let limits = Limits {
             queue_size: args.queue_size,
             max_concurrent: args.max_concurrent,
@@ -80,6 +87,7 @@ impl Pool {
             pods,
             metrics,
             draining,
+            closed,
             stop,
             lives: TaskTracker::new(),
             max_age: Duration::from_secs(args.pool_max_age_seconds),
@@ -174,7 +182,10 @@ impl Pool {
 
     /// Sets the pool's size by what was needed lately. One sandbox that is too many goes at a time.
     fn aim(&self, now: Instant) -> Vec<Target> {
-        let targets = self.demand().targets(now);
+        let targets = match self.closed.is_cancelled() {
+            true => Vec::new(),
+            false => self.demand().targets(now),
+        };
         let mut desk = self.desk();
         desk.aim(targets.iter().map(|target| (target.key(), target.count)).collect());
         let surplus = desk.surplus();

@@ -24,7 +24,7 @@ use crate::{
     findings::{Findings, Known},
     metrics::Metrics,
     pod::{Pods, Sandbox},
-    pool::{Answer, Pool, Work},
+    pool::{Answer, Pool, Stages, Work},
     tests::caller,
 };
 
@@ -34,18 +34,20 @@ const SOON: Duration = Duration::from_secs(10);
 
 type Supervisor = WebSocketStream<DuplexStream>;
 
-/// A pool that runs one script at a time, on a cluster that is not there.
 fn pool() -> (Arc<Pool>, CancellationToken) {
+    let stages = Stages::default();
+    (pool_until(stages.clone()), stages.stop)
+}
+
+/// A pool that runs one script at a time, on a cluster that is not there.
+fn pool_until(stages: Stages) -> Arc<Pool> {
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let args = Args::parse_from(["manager", "--pod-name=me", "--max-concurrent=1"]);
     let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
     let client = kube::Client::try_from(nowhere).unwrap();
-    let (metrics, stop) = (Arc::new(Metrics::new(&args)), CancellationToken::new());
+    let metrics = Arc::new(Metrics::new(&args));
     let pods = Pods::new(client, &args, Arc::new(Findings::default()), Arc::clone(&metrics));
-    (
-        Pool::new(&args, pods, metrics, CancellationToken::new(), stop.clone()),
-        stop,
-    )
+    Pool::new(&args, pods, metrics, stages)
 }
 
 /// A sandbox and its supervisor, which has said that it is ready.
@@ -127,6 +129,23 @@ async fn t16_a_client_that_leaves_while_its_packages_are_unpacked_makes_room_for
         metrics.contains("rockbot_scripts_runs_total{outcome=\"cancelled\"} 1"),
         "{metrics}"
     );
+}
+
+#[tokio::test]
+async fn parked_sandboxes_are_let_go_when_no_script_can_come_any_more() {
+    let stages = Stages::default();
+    let pool = pool_until(stages.clone());
+    let (mut one, _supervisor) = sandbox(&pool).await;
+    let parked = Arc::clone(&pool);
+    let parked = tokio::spawn(async move { parked.park(&mut one).await.is_some() });
+    let full = tokio::spawn(Arc::clone(&pool).keep_full());
+    stages.draining.cancel();
+    sleep(Duration::from_millis(50)).await;
+    assert!(!parked.is_finished(), "a script may still come");
+    stages.closed.cancel();
+    assert!(!timeout(SOON, parked).await.unwrap().unwrap());
+    stages.stop.cancel();
+    full.await.unwrap();
 }
 
 #[tokio::test]
