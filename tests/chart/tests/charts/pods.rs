@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::{
     api::{
-        apps::v1::Deployment,
+        apps::v1::{Deployment, DeploymentSpec},
         core::v1::{Namespace, Service},
         policy::v1::PodDisruptionBudget,
     },
@@ -157,6 +157,70 @@ fn k3_flags_carry_the_values() -> Result<()> {
         assert_eq!(args, expected, "{name}");
     }
     Ok(())
+}
+
+#[test]
+fn k3_numbers_of_a_values_file_are_amounts() -> Result<()> {
+    let values = json!({ "scripts": { "resources": {
+        "requests": { "cpu": 0.01, "memory": 50_331_648, "ephemeral-storage": "16Mi" },
+        "limits": { "cpu": 2, "memory": 536_870_912, "ephemeral-storage": 5_000_000_000_u64 },
+    } } });
+    let manifests = product().render(&values, &[])?;
+    let args = find(&manifests, "Deployment", "rockbot-scripts-manager")?
+        .object
+        .pointer("/spec/template/spec/containers/0/args")
+        .context("no args")?;
+    for expected in [
+        "--requests=cpu=0.01,memory=50331648,ephemeral-storage=16Mi",
+        "--limits=cpu=2,memory=536870912,ephemeral-storage=5000000000",
+    ] {
+        let found = args.as_array().is_some_and(|args| args.contains(&json!(expected)));
+        ensure!(found, "{expected} is not among {args}");
+    }
+    Ok(())
+}
+
+#[test]
+fn t16_a_volume_of_packages_is_never_wanted_by_two_pods_of_one_replica() -> Result<()> {
+    for (claim, replicas, enabled, expected) in [
+        ("packages", 1, true, Some("Recreate")),
+        ("packages", 2, true, None),
+        ("packages", 1, false, None),
+        ("", 1, true, None),
+    ] {
+        let packages = json!({ "enabled": enabled, "cache": { "claim": claim } });
+        let values = json!({ "scripts": { "packages": packages }, "scriptsManager": { "replicas": replicas } });
+        let spec = manager(&values)?;
+        let strategy = spec.strategy.and_then(|strategy| strategy.type_);
+        ensure!(strategy.as_deref() == expected, "{values}: {strategy:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn t16_the_cache_of_packages_has_room_for_what_is_being_installed() -> Result<()> {
+    for (size, expected) in [
+        ("1Gi", (1 << 30) + (128 << 20)),
+        ("64Mi", (64 << 20) + (128 << 20)),
+        ("2G", 2_000_000_000 + (128 << 20)),
+        ("500M", 500_000_000 + (128 << 20)),
+    ] {
+        let values = json!({ "scripts": { "packages": { "enabled": true, "cache": { "size": size } } } });
+        let pod = manager(&values)?.template.spec.context("no pod")?;
+        let volumes = pod.volumes.into_iter().flatten();
+        let limits: Vec<_> = volumes
+            .filter_map(|volume| volume.empty_dir?.size_limit)
+            .map(|limit| limit.0)
+            .collect();
+        assert_eq!(limits, [expected.to_string()], "{size}");
+    }
+    Ok(())
+}
+
+fn manager(values: &Value) -> Result<DeploymentSpec> {
+    let manifests = product().render(values, &[])?;
+    let deployment: Deployment = find(&manifests, "Deployment", "rockbot-scripts-manager")?.read()?;
+    Ok(deployment.spec)
 }
 
 #[test]

@@ -115,9 +115,34 @@ fn k3_wrong_values_are_refused_by_name() -> Result<()> {
             "/scripts/resources/limits/memory",
         ),
         (
+            "scripts.resources.limits.memory",
+            json!("64ki"),
+            "/scripts/resources/limits/memory",
+        ),
+        (
+            "scripts.resources.limits.memory",
+            json!(1_234_567.5),
+            "/scripts/resources/limits/memory",
+        ),
+        (
             "scripts.resources.requests.cpu",
             json!(0),
             "/scripts/resources/requests/cpu",
+        ),
+        (
+            "scripts.resources.requests.cpu",
+            json!(0.000_01),
+            "/scripts/resources/requests/cpu",
+        ),
+        (
+            "scripts.runtimeClassName",
+            json!("gvisor..v1"),
+            "/scripts/runtimeClassName",
+        ),
+        (
+            "scripts.packages.cache.claim",
+            json!("x".repeat(254)),
+            "/scripts/packages/cache/claim",
         ),
         (
             "scripts.packages.index",
@@ -152,6 +177,23 @@ fn k3_wrong_values_are_refused_by_name() -> Result<()> {
         ("logFormat", json!("xml"), "/logFormat"),
     ] {
         is_refused(path, &value, message)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_names_and_amounts_are_those_that_kubernetes_takes() -> Result<()> {
+    let long = [63, 63, 63, 61].map(|length| "x".repeat(length)).join(".");
+    for name in ["gvisor.v1", "1.5", "true", &long] {
+        let packages = json!({ "enabled": true, "cache": { "claim": name } });
+        let telemetry = json!({ "otlp": { "endpoint": "http://10.0.0.1", "headersSecret": { "name": name } } });
+        let values = json!({ "telemetry": telemetry, "scripts": { "runtimeClassName": name, "packages": packages } });
+        for manifest in product().render(&values, &[])? {
+            manifest.check()?;
+        }
+    }
+    for amount in [json!("64Ki"), json!("64k"), json!("1.5Gi"), json!(1), json!(1e9)] {
+        product().render(&nest("scripts.resources.limits.memory", amount), &[])?;
     }
     Ok(())
 }
