@@ -72,8 +72,13 @@ looked up; an address need not.
 {{- define "rockbot.egressTelemetry" -}}
 {{- $url := urlParse .Values.telemetry.otlp.endpoint -}}
 {{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
-{{- $labels := splitList "." $url.hostname -}}
-{{- $isService := and (ge (len $labels) 3) (eq (index (append $labels "") 2) "svc") -}}
+{{- $labels := splitList "." (lower $url.hostname) -}}
+{{- /* Before `svc` are a Service and its namespace, and a pod before these where it is one of a headless Service. */ -}}
+{{- $namespace := "" -}}
+{{- range $index, $label := $labels }}
+{{- if and (eq $label "svc") (gt $index 1) }}{{ $namespace = index $labels (sub $index 1) }}{{ end }}
+{{- end -}}
+{{- $mayBeNamespace := ternary (last $labels) $namespace (eq (len $labels) 2) -}}
 {{- if regexMatch "^[0-9.]+$|:" $url.hostname }}
 - to:
     - ipBlock:
@@ -82,14 +87,14 @@ looked up; an address need not.
     - port: {{ $port }}
       protocol: TCP
 {{- else }}
-{{- if or $isService (eq (len $labels) 2) }}
+{{- with $mayBeNamespace }}
 # A Service's port says nothing about its pods' port.
 - to:
     - namespaceSelector:
         matchLabels:
-          kubernetes.io/metadata.name: {{ index $labels 1 }}
+          kubernetes.io/metadata.name: {{ . | quote }}
 {{- end }}
-{{- if not $isService }}
+{{- if not $namespace }}
 - to:
     {{- include "rockbot.publicInternet" . | nindent 4 }}
     {{- range .Values.networkPolicy.modelEgressCIDRs }}

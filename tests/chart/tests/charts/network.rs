@@ -203,6 +203,16 @@ fn s13_the_services_reach_the_receiver_of_traces_wherever_it_is() -> Result<()> 
             vec![service.to_owned()],
         ),
         (
+            "http://collector-0.collector.monitoring.svc:4318",
+            vec![service.to_owned()],
+        ),
+        (
+            "http://pod.svc.Monitoring.svc.cluster.local:4318",
+            vec![service.to_owned()],
+        ),
+        ("http://svc.42.svc:4318", vec!["everything of 42:any port".to_owned()]),
+        ("http://x.svc.example.com:4318", vec![format!("{public}:4318")]),
+        (
             "http://collector.monitoring:4318",
             vec![service.to_owned(), format!("{public}:4318")],
         ),
