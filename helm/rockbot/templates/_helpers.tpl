@@ -15,6 +15,14 @@
 {{ include "rockbot.fullname" . }}-operator
 {{- end }}
 
+{{- /*
+The operator's permissions in every namespace. Their name does not follow the release: helm refuses a second release, whose
+operator would work on the Agents of the first one.
+*/ -}}
+{{- define "rockbot.operatorOfCluster" -}}
+rockbot-operator
+{{- end }}
+
 {{- define "rockbot.scriptsManager" -}}
 {{ include "rockbot.fullname" . }}-scripts-manager
 {{- end }}
