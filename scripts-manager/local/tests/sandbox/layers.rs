@@ -3,11 +3,11 @@
 use std::fs;
 
 use flate2::{Compression, write::GzEncoder};
-use rockbot_sandbox::{Caps, ConversationError, Ending, LayerDone, Relay, Run, SupervisorSettings};
+use rockbot_sandbox::{ConversationError, Ending, LayerDone, SupervisorSettings};
 use tar::{Builder, EntryType, Header};
 use uuid::Uuid;
 
-use crate::{Supervisor, request};
+use crate::Supervisor;
 
 struct Archive(Builder<GzEncoder<Vec<u8>>>);
 
@@ -63,12 +63,6 @@ async fn install(preload: &[&str], archive: &[u8]) -> (Supervisor, Result<LayerD
     (supervisor, done)
 }
 
-async fn run(mut supervisor: Supervisor, script: &str) -> Ending {
-    let run = Run::new(request(script), Caps::default());
-    let conversation = supervisor.conversation.as_mut().unwrap();
-    conversation.run(&run, &mut Relay::default()).await.unwrap()
-}
-
 fn text(ending: &Ending) -> (&str, &str) {
     let text = |bytes| std::str::from_utf8(bytes).unwrap();
     (text(&ending.stdout), text(&ending.stderr))
@@ -94,7 +88,7 @@ async fn t16_a_script_imports_what_was_installed() {
     ] {
         let (supervisor, done) = install(preload, &archive).await;
         assert_eq!(done.unwrap().files, 3);
-        let ending = run(supervisor, &script).await;
+        let ending = supervisor.run(&script).await;
         assert_eq!((text(&ending), ending.exit.code), ((expected, ""), Some(0)));
         assert!(!ending.exit.truncated);
     }
@@ -103,11 +97,9 @@ async fn t16_a_script_imports_what_was_installed() {
 #[tokio::test]
 async fn without_packages_a_script_has_no_directory_of_them() {
     let supervisor = Supervisor::start(SupervisorSettings::default()).await;
-    let ending = run(
-        supervisor,
-        "import os, sys; print([p for p in sys.path if 'packages' in p[-9:]], 'PYTHONPATH' in os.environ)",
-    )
-    .await;
+    let ending = supervisor
+        .run("import os, sys; print([p for p in sys.path if 'packages' in p[-9:]], 'PYTHONPATH' in os.environ)")
+        .await;
     assert!(
         text(&ending).0.ends_with("False\n") && !text(&ending).0.contains("/packages'"),
         "{ending:?}"

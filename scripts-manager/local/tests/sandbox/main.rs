@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rockbot_sandbox::{Conversation, ConversationError, Hello, Place, SupervisorSettings, supervisor_command};
+use rockbot_sandbox::{
+    Caps, Conversation, ConversationError, Ending, Hello, Place, Relay, Run, SupervisorSettings, supervisor_command,
+};
 use rockbot_scripts_api::{ScriptError, ScriptRequest, ScriptResult, ScriptRunner};
 use rockbot_scripts_local::LocalRunner;
 use tempfile::TempDir;
@@ -69,6 +71,11 @@ impl Supervisor {
 
     /// `prelude` is Python that runs before the supervisor's own.
     async fn start_with(settings: SupervisorSettings, prelude: &str, hello: Hello) -> Self {
+        Self::start_by(None, settings, prelude, hello).await
+    }
+
+    /// `python` is the interpreter, where it is another one than that of PATH.
+    async fn start_by(python: Option<&Path>, settings: SupervisorSettings, prelude: &str, hello: Hello) -> Self {
         let settings = SupervisorSettings {
             place: Place::Local,
             ..settings
@@ -76,7 +83,8 @@ impl Supervisor {
         let mut command = supervisor_command(&settings);
         command[5].insert_str(0, prelude);
         let directory = tempfile::tempdir().unwrap();
-        let mut process = Command::new(&command[0])
+        let python = python.unwrap_or(Path::new(&command[0]));
+        let mut process = Command::new(python)
             .args(&command[1..])
             .current_dir(directory.path())
             .stdin(Stdio::piped())
@@ -90,6 +98,12 @@ impl Supervisor {
             _process: process,
             directory,
         }
+    }
+
+    async fn run(mut self, script: &str) -> Ending {
+        let run = Run::new(request(script), Caps::default());
+        let conversation = self.conversation.as_mut().unwrap();
+        conversation.run(&run, &mut Relay::default()).await.unwrap()
     }
 }
 

@@ -1,8 +1,9 @@
 //! T17: the walls on one machine hold, and a supervisor without one of them runs nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink};
 
 use rockbot_sandbox::{ConversationError, Hello, SupervisorSettings};
+use rockbot_scripts_local::LocalRunner;
 
 use crate::{Supervisor, run};
 
@@ -21,6 +22,29 @@ async fn walls_hold() {
         assert!(expected.contains(&outcome.as_str()), "{attempt}: {outcome}");
     }
     assert_eq!(seen.len(), 61, "an attempt is missing: {seen:?}");
+}
+
+/// An interpreter may be a link in somebody's own directory, which is none of a script's business.
+#[tokio::test]
+async fn what_is_around_a_link_to_the_interpreter_is_not_read() {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("bin")).unwrap();
+    let (python, secret) = (home.path().join("bin/python3"), home.path().join("secret"));
+    let real = LocalRunner::single_use().unwrap().interpreter().await.to_owned();
+    symlink(real, &python).unwrap();
+    fs::write(&secret, "hunter2").unwrap();
+    let settings = SupervisorSettings::default();
+    let supervisor = Supervisor::start_by(Some(&python), settings, "", Hello::default()).await;
+    let script = format!(
+        "import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', 'print(6 * 7)'], stdout=-1).stdout)\nopen({secret:?})"
+    );
+    let ending = supervisor.run(&script).await;
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&ending.stdout),
+        String::from_utf8_lossy(&ending.stderr),
+    );
+    assert_eq!(stdout, "b'42\\n'\n", "{stderr}");
+    assert!(stderr.contains("PermissionError"), "{stderr}");
 }
 
 #[cfg(target_arch = "x86_64")]
