@@ -31,6 +31,8 @@ pub enum FailureKind {
     NoVersion,
     /// It has source distributions alone.
     SourceOnly,
+    /// It is not from the index, but from an address that another package names.
+    Elsewhere,
     /// It has wheels, but none for this interpreter, which the detail names.
     NoWheel,
     /// The packages exclude each other.
@@ -66,6 +68,10 @@ impl Failure {
             FailureKind::SourceOnly => format!(
                 "{subject} has no wheel, only source distributions, and those run code while they are installed; \
                  use a version or another package that has wheels"
+            ),
+            FailureKind::Elsewhere => format!(
+                "{subject} comes from an address that another package names, not from the index; \
+                 use a version or another package that does without"
             ),
             FailureKind::NoWheel => format!("{subject} has no wheel for {detail}; use another version or package"),
             FailureKind::Conflict => format!("the packages exclude each other: {detail}; relax their versions"),

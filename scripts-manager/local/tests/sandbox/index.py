@@ -79,5 +79,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+HERE = "http://127.0.0.1:%d/files/" % server.server_port
+wheel("names_source", "1", ["source @ " + HERE + "source-1.0.tar.gz"])
+wheel("names_wheel", "1", ["pure @ " + HERE + "pure-1.0-py3-none-any.whl"])
 print(server.server_port, flush=True)
 server.serve_forever()

@@ -100,7 +100,7 @@ async fn t16_packages_and_what_they_need_are_there_and_fetched_once() {
 #[tokio::test]
 async fn t16_every_reason_for_which_packages_cannot_be_had_is_told_apart() {
     let index = Index::start();
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["missing"], "the index has no package missing; check its name"),
         (
             &["needs-missing"],
@@ -111,6 +111,11 @@ async fn t16_every_reason_for_which_packages_cannot_be_had_is_told_apart() {
             "no version satisfies pure>=3; the index has wheels of 1.0, 2.0",
         ),
         (&["source"], "source has no wheel, only source distributions"),
+        (&["names-source"], "source has no wheel, only source distributions"),
+        (
+            &["names-wheel"],
+            "pure comes from an address that another package names",
+        ),
         (&["elsewhere"], "elsewhere has no wheel for Python 3."),
         (
             &["wants-old", "wants-new"],
