@@ -1,12 +1,14 @@
 # shellcheck shell=bash
 # A cluster with everything on it that the end-to-end tests and the benchmark need. Sourced from the repository's root.
 
+cache=$(realpath -m "${XDG_CACHE_HOME:-$HOME/.cache}/rockbot")
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+
 say() { printf '%s\n' "$*" >&2; }
 
 # Holds a lock until the script ends: the release and its definitions are there once for the whole cluster, and one run's
 # upgrade or uninstall would be another one's failure.
 only_run() {
-	local cache=${XDG_CACHE_HOME:-$HOME/.cache}/rockbot
 	mkdir -p "$cache"
 	exec 8>"$cache/e2e.lock"
 	if ! flock --nonblock 8; then
@@ -19,6 +21,7 @@ only_run() {
 }
 
 prepare_cluster() {
+	local image product archive
 	local -a archives
 	only_run
 	say "== cluster"
@@ -30,7 +33,17 @@ prepare_cluster() {
 	make --no-print-directory build
 	# The chart's admission policy quotes the programs of script pods, and an old quotation refuses every pod.
 	UPDATE=1 cargo test --quiet --package rockbot-sandbox --test pod >/dev/null
+	if [ -n "${E2E_KUBECONFIG:-}" ]; then
+		say "== images: that cluster pulls them by itself"
+		return
+	fi
 	say "== images"
-	mapfile -t archives < <(tests/images/build-product && for image in python test-mcp-everything test-package-index test-postgres; do tests/images/build $image | tail -n 1; done)
+	# Assigned one by one: a build that fails ends the run, and no test sees the images of the build before.
+	product=$(tests/images/build-product)
+	mapfile -t archives <<<"$product"
+	for image in python test-mcp-everything test-package-index test-postgres; do
+		archive=$(tests/images/build "$image" | tail -n 1)
+		archives+=("$archive")
+	done
 	tests/cluster/load-image "${archives[@]}"
 }
