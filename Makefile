@@ -15,7 +15,7 @@ help: ## print this list
 
 .PHONY: run
 run: ## build, then serve crds/examples/quickstart.yaml on localhost:8080
-	tests/tools python
+	tests/tools python compiler
 	cargo build --release --locked -p rockbot
 	$(BIN)/rockbot dev -f crds/examples/quickstart.yaml
 
