@@ -41,4 +41,7 @@ lock() {
 	flock 9
 }
 
-kubectl() { "$bin/kubectl" --kubeconfig "$kubeconfig" "$@"; }
+# tool NAME: prints where a command is: the one that `build` built, or else the one in the PATH.
+tool() { if [ -e "$bin/$1" ]; then echo "$bin/$1"; else type -P "$1"; fi; }
+
+kubectl() { "$(tool kubectl)" --kubeconfig "$kubeconfig" "$@"; }

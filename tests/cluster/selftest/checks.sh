@@ -97,7 +97,7 @@ as_token() {
 	shift
 	server=$(kubectl config view --raw -o jsonpath='{.clusters[0].cluster.server}')
 	kubectl config view --raw -o jsonpath='{.clusters[0].cluster.certificate-authority-data}' | base64 -d >"$scratch.ca"
-	KUBECONFIG=/dev/null "$bin/kubectl" --server "$server" --token "$token" --certificate-authority "$scratch.ca" "$@"
+	KUBECONFIG=/dev/null "$(tool kubectl)" --server "$server" --token "$token" --certificate-authority "$scratch.ca" "$@"
 }
 
 # refused PATTERN COMMAND…: the command must fail and its message must match.
