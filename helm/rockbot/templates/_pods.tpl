@@ -10,11 +10,15 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{- /* The pod's own fields, all but its containers and volumes. Takes a dict of root, component, name, values and perhaps fsGroup. */ -}}
+{{- /* The pod's own fields, all but its containers and volumes. Takes a dict of root, component, name, values and perhaps
+fsGroup and gracePeriodSeconds. */ -}}
 {{- define "rockbot.podSpec" -}}
 serviceAccountName: {{ .name }}
 automountServiceAccountToken: true
 enableServiceLinks: false
+{{- with .gracePeriodSeconds }}
+terminationGracePeriodSeconds: {{ . }}
+{{- end }}
 securityContext:
   runAsNonRoot: true
   runAsUser: 65532

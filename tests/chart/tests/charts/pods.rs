@@ -83,6 +83,16 @@ fn k3_names_follow_the_release() -> Result<()> {
 }
 
 #[test]
+fn k3_an_ending_scripts_manager_has_the_time_of_the_longest_script() -> Result<()> {
+    let [plain, _] = renderings()?;
+    let object = &find(&plain, "Deployment", "rockbot-scripts-manager")?.object;
+    let grace = &object["spec"]["template"]["spec"]["terminationGracePeriodSeconds"];
+    // 300 s of a script, 3 until no request comes any more, and what follows its end.
+    ensure!(grace.as_u64() >= Some(325), "it has {grace} s");
+    Ok(())
+}
+
+#[test]
 fn k3_a_second_release_collides_with_the_first() -> Result<()> {
     // Helm does not touch what belongs to another release, and gives up.
     for manifests in renderings()? {
