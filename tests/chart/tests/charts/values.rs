@@ -105,6 +105,46 @@ fn k3_wrong_values_are_refused_by_name() -> Result<()> {
         ("scripts.namespace", json!("kube-system"), "/scripts/namespace"),
         ("scripts.namespace", json!("rockbot-system"), "scripts.namespace"),
         (
+            "scripts.packages.index",
+            json!("https://user:secret@index.example/simple"),
+            "/scripts/packages/index",
+        ),
+        (
+            "scripts.packages.allow",
+            json!(["numpy; rm"]),
+            "/scripts/packages/allow/0",
+        ),
+        ("scripts.maxPods", json!(25), "scripts.maxPods"),
+        ("scripts.walls", json!("off"), "/scripts/walls"),
+        ("scripts.hostUsers", json!("no"), "/scripts/hostUsers"),
+        (
+            "networkPolicy.dnsCIDRs",
+            json!(["10.0.0.10"]),
+            "/networkPolicy/dnsCIDRs/0",
+        ),
+        (
+            "networkPolicy.apiServerPorts",
+            json!([]),
+            "/networkPolicy/apiServerPorts",
+        ),
+        (
+            "networkPolicy.apiServerPorts",
+            json!([70000]),
+            "/networkPolicy/apiServerPorts/0",
+        ),
+        ("metrics.from", json!([{}]), "/metrics/from/0"),
+        ("metrics.serviceMonitor.enabled", json!(true), "metrics.from"),
+        ("logFormat", json!("xml"), "/logFormat"),
+    ] {
+        is_refused(path, &value, message)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn k3_other_names_and_amounts_are_refused_by_name() -> Result<()> {
+    for (path, value, message) in [
+        (
             "scripts.resources.limits",
             json!({ "cpu": null }),
             "/scripts/resources/limits",
@@ -144,37 +184,6 @@ fn k3_wrong_values_are_refused_by_name() -> Result<()> {
             json!("x".repeat(254)),
             "/scripts/packages/cache/claim",
         ),
-        (
-            "scripts.packages.index",
-            json!("https://user:secret@index.example/simple"),
-            "/scripts/packages/index",
-        ),
-        (
-            "scripts.packages.allow",
-            json!(["numpy; rm"]),
-            "/scripts/packages/allow/0",
-        ),
-        ("scripts.maxPods", json!(25), "scripts.maxPods"),
-        ("scripts.walls", json!("off"), "/scripts/walls"),
-        ("scripts.hostUsers", json!("no"), "/scripts/hostUsers"),
-        (
-            "networkPolicy.dnsCIDRs",
-            json!(["10.0.0.10"]),
-            "/networkPolicy/dnsCIDRs/0",
-        ),
-        (
-            "networkPolicy.apiServerPorts",
-            json!([]),
-            "/networkPolicy/apiServerPorts",
-        ),
-        (
-            "networkPolicy.apiServerPorts",
-            json!([70000]),
-            "/networkPolicy/apiServerPorts/0",
-        ),
-        ("metrics.from", json!([{}]), "/metrics/from/0"),
-        ("metrics.serviceMonitor.enabled", json!(true), "metrics.from"),
-        ("logFormat", json!("xml"), "/logFormat"),
     ] {
         is_refused(path, &value, message)?;
     }
