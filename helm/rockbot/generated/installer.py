@@ -1,7 +1,8 @@
 """Installs packages for scripts with pip, and sends them as one archive to whoever holds the other end of its streams.
 
 Started as `python3 -I -u -c SOURCE pod|local` in an empty directory: where a network is, and no script ever. Only
-wheels are installed, so no code of a package runs here. It is silent until its order is there, because an attached
+wheels are installed, so no code of a package runs here. pip knows that of what it finds on an index; a package may also
+name an address, and what is there is refused. It is silent until its order is there, because an attached
 stdout repeats nothing that was said before.
 """
 import gzip, hashlib, io, json, os, re, select, shutil, signal, stat, struct, subprocess, sys, sysconfig, tarfile, time
@@ -22,6 +23,17 @@ NOTES = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 BROKEN = r"HTTP error \d+|Read timed out|Connection ?Error|ConnectionFailed|Max retries|IncompleteRead|ProtocolError"
 # What it says of a requirement that nothing satisfies: which, what needs it if it is not ours, and what there is.
 MISSING = r"satisfies the requirement (.+?)(?: \(from (?!versions:)(.+?)\))? \(from versions: (.*)\)"
+# pip, which never builds anything: `--only-binary` does not keep it from what a package names by an address.
+PIP = """
+import runpy
+from pip._internal.distributions.sdist import SourceDistribution
+from pip._internal.exceptions import InstallationError
+def refuse(self, *_, **__):
+    raise InstallationError("%s would be built from its source" % self.req.name)
+SourceDistribution.prepare_distribution_metadata = refuse
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+BUILT = r"(\S+) would be built from its source"
 TAGS = "Python %d.%d on %s" % (*sys.version_info[:2], os.uname().machine)
 
 
@@ -63,10 +75,10 @@ def send(kind, payload):
 def pip():
     """pip of this interpreter; on one machine, `uv` brings one where the interpreter has none."""
     if importlib.util.find_spec("pip"):
-        return [sys.executable, "-I", "-m", "pip"]
+        return [sys.executable, "-I", "-c", PIP]
     uv = shutil.which("uv") if sys.argv[1] == "local" else None
     if uv:
-        return [uv, "tool", "run", "--quiet", "--python", sys.executable, "pip"]
+        return [uv, "tool", "run", "--quiet", "--python", sys.executable, "--from", "pip", "python", "-I", "-c", PIP]
     where = "the image of scripts" if sys.argv[1] == "pod" else "%s, and there is no uv in PATH" % sys.executable
     raise Failure("no_pip", detail="there is no pip in " + where)
 
@@ -149,6 +161,9 @@ def explain(log):
     conflict = re.search(r"The conflict is caused by:\s*\n(.*?)\n\s*\n", log, re.S)
     if conflict:
         return Failure("conflict", detail="; ".join(line.strip() for line in conflict[1].splitlines()))
+    built = re.search(BUILT, log)
+    if built:
+        return Failure("source_only", normal(built[1]))
     missing = re.findall(MISSING, log)
     if missing:
         requirement, needed_by, versions = missing[-1]
@@ -199,6 +214,8 @@ def locked():
     lock = []
     for item in items:
         name, archive = normal(item["metadata"]["name"]), item["download_info"].get("archive_info", {})
+        if item["is_direct"]:
+            raise Failure("elsewhere", name)
         # Older ones have `hash`, newer ones `hashes`.
         sha256 = archive.get("hashes", {}).get("sha256") or (archive.get("hash") or "").partition("sha256=")[2]
         if not sha256:

@@ -200,7 +200,8 @@ def rules(script):
         allowed = [(ROOT, WRITE), (PACKAGES, WRITE), ("/proc", READ | WRITE_FILE)]
     allowed += [(path, USE) for path in DEVICES] + [(path, READ) for path in MEASURES]
     if LOCAL:
-        prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.dirname(sys.executable))}
+        # Not what is around `sys.executable`: that may be a link in somebody's own directory.
+        prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.realpath(sys.executable)}
         allowed += [(path, READ) for path in [*PROGRAMS, *prefixes, *sys.path]]
         allowed += [("/etc/" + name, READ) for name in FILES_OF_ETC]
         allowed += [("/proc/" + name, READ) for name in FILES_OF_PROC]
