@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Resources,
     access::Access,
-    model::Model,
+    model::{Model, PullSecret},
     skills::{Handoff, Hook, Prompt},
     storage::Storage,
 };
@@ -105,6 +105,11 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^\S+$"))]
     pub image: Option<String>,
+    /// Secrets with credentials for the registry of the image, instead of those that the operator was installed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub image_pull_secrets: Option<Vec<PullSecret>>,
     /// The Service in front of the pods.
     #[serde(default)]
     pub service: Service,

@@ -5,7 +5,7 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Resources;
+use crate::{Resources, model::PullSecret};
 
 /// Where the server is and what it may do. Exactly one of `http` and `remote` is given.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +79,11 @@ pub struct Http {
     /// Image of the server. It runs as user 65532 with a read-only root and a writable `/tmp`.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^\S+$"))]
     pub image: String,
+    /// Secrets with credentials for the registry of the image, instead of those that the operator was installed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub image_pull_secrets: Option<Vec<PullSecret>>,
     /// Port that the server listens on.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use clap::{Parser, Subcommand};
-use rockbot_crds::model::SecretKeyRef;
+use rockbot_crds::model::{PullSecret, SecretKeyRef};
 use rockbot_operator_plan::{Endpoint, Settings, TelemetrySettings};
 use rockbot_telemetry::{LogArgs, OtlpArgs};
 
@@ -37,6 +37,15 @@ pub(crate) struct RunArgs {
     /// Image of agents that name none.
     #[arg(long, env = "ROCKBOT_AGENT_IMAGE")]
     pub(crate) agent_image: String,
+    /// Secret with credentials for the registry of an image, in the namespaces of Agents and McpServers that name none
+    /// themselves. Repeatable.
+    #[arg(
+        long = "image-pull-secret",
+        env = "ROCKBOT_IMAGE_PULL_SECRET",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
+    pub(crate) image_pull_secrets: Vec<String>,
     /// URL of this operator's HTTP API, for agents.
     #[arg(long, env = "ROCKBOT_OPERATOR_URL")]
     pub(crate) operator_url: String,
@@ -68,6 +77,12 @@ impl RunArgs {
         Settings {
             namespace: self.namespace.clone(),
             agent_image: self.agent_image.clone(),
+            image_pull_secrets: self
+                .image_pull_secrets
+                .iter()
+                .cloned()
+                .map(|name| PullSecret { name })
+                .collect(),
             operator_url: self.operator_url.clone(),
             scripts_manager_url: self.scripts_manager_url.clone(),
             dns_cidrs: self.dns_cidrs.clone(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rockbot_crds::{
     McpServer,
     conditions::{ConditionType, is_true},
-    model::SecretKeyRef,
+    model::{PullSecret, SecretKeyRef},
 };
 
 use crate::{
@@ -21,6 +21,9 @@ pub struct Settings {
     pub namespace: String,
     /// Image of agents that name none.
     pub agent_image: String,
+    /// Secrets with credentials for the registry of an image, for objects that name none. Where a namespace has no such
+    /// Secret, its pods do without.
+    pub image_pull_secrets: Vec<PullSecret>,
     /// URL of the operator's HTTP API.
     pub operator_url: String,
     /// URL of the scripts manager.

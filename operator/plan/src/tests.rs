@@ -3,7 +3,10 @@
 
 use std::{fs, path::Path};
 
-use rockbot_crds::{Agent, McpServer, model::SecretKeyRef};
+use rockbot_crds::{
+    Agent, McpServer,
+    model::{PullSecret, SecretKeyRef},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -16,6 +19,9 @@ fn settings() -> Settings {
     Settings {
         namespace: "rockbot-system".into(),
         agent_image: "docker.io/rockbot/agent:0.1.0".into(),
+        image_pull_secrets: vec![PullSecret {
+            name: "registry".into(),
+        }],
         operator_url: "http://rockbot-operator.rockbot-system.svc:8080".into(),
         scripts_manager_url: "http://rockbot-scripts-manager.rockbot-system.svc:8080".into(),
         dns_cidrs: vec!["10.89.1.2/32".into()],

@@ -11,7 +11,7 @@ use rockbot_crds::{
     access::Access,
     agent::ServiceType,
     mcp_server::Egress,
-    model::{Provider, SecretKeyRef},
+    model::{Provider, PullSecret, SecretKeyRef},
 };
 use serde_json::{Map, Value};
 pub use skills::{Handoff, HandoffTo, Hook, Skills};
@@ -67,6 +67,8 @@ pub struct ValidAgent {
     pub resources: Option<Resources>,
     /// Image of its own.
     pub image: Option<String>,
+    /// Secrets for the registry of the image; `None` for the operator's.
+    pub image_pull_secrets: Option<Vec<PullSecret>>,
     /// Type, port and annotations of the Service.
     pub service: (ServiceType, i32, BTreeMap<String, String>),
 }
@@ -134,6 +136,8 @@ pub enum Transport {
     Http {
         /// Image of the server.
         image: String,
+        /// Secrets for the registry of the image; `None` for the operator's.
+        image_pull_secrets: Option<Vec<PullSecret>>,
         /// Port that it listens on.
         port: i32,
         /// Path of the endpoint.

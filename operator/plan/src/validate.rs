@@ -110,6 +110,7 @@ pub fn validate_agent(agent: &Agent) -> Result<ValidAgent, Invalid> {
         replicas: spec.replicas,
         resources: spec.resources.clone(),
         image: spec.image.clone(),
+        image_pull_secrets: spec.image_pull_secrets.clone(),
         service: (spec.service.type_, spec.service.port, spec.service.annotations.clone()),
     })
 }
@@ -191,6 +192,7 @@ pub fn validate_secret<'a>(name: &str, keys: impl IntoIterator<Item = &'a String
 fn in_pods(server: &McpServer, http: &Http) -> Transport {
     Transport::Http {
         image: http.image.clone(),
+        image_pull_secrets: http.image_pull_secrets.clone(),
         port: http.port,
         path: http.path.clone(),
         egress: server.spec.egress,

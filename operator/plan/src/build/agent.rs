@@ -156,6 +156,7 @@ fn pod(parent: Parent<'_>, agent: &ValidAgent, settings: &Settings) -> PodSpec {
     PodSpec {
         containers: vec![container],
         volumes: Some(volumes.into_iter().map(|(_, volume)| volume).collect()),
+        image_pull_secrets: pods::image_pull_secrets(agent.image_pull_secrets.as_deref(), settings),
         termination_grace_period_seconds: Some(i64::from(agent.request_timeout_seconds + SHUTDOWN_SECONDS)),
         ..PodSpec::default()
     }

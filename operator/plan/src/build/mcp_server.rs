@@ -16,6 +16,7 @@ use crate::{
 pub fn mcp_server_objects(server: &ValidMcpServer, settings: &Settings) -> Objects {
     let Transport::Http {
         image,
+        image_pull_secrets,
         port,
         egress,
         replicas,
@@ -52,6 +53,7 @@ pub fn mcp_server_objects(server: &ValidMcpServer, settings: &Settings) -> Objec
     let pod = PodSpec {
         containers: vec![container],
         volumes: Some(vec![tmp()]),
+        image_pull_secrets: pods::image_pull_secrets(image_pull_secrets.as_deref(), settings),
         termination_grace_period_seconds: Some(30),
         ..PodSpec::default()
     };

@@ -6,8 +6,8 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, Container, ContainerPort, PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements,
-            SeccompProfile, SecurityContext,
+            Capabilities, Container, ContainerPort, LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec,
+            ResourceRequirements, SeccompProfile, SecurityContext,
         },
     },
     apimachinery::pkg::{
@@ -16,10 +16,10 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use rockbot_crds::Resources;
+use rockbot_crds::{Resources, model::PullSecret};
 
 use super::Parent;
-use crate::quantity;
+use crate::{Settings, quantity};
 
 /// The user that every container runs as.
 const USER: i64 = 65532;
@@ -116,6 +116,18 @@ fn hardened_container(container: Container) -> Container {
         }),
         ..container
     }
+}
+
+/// References to the Secrets that an object names, or to those of the operator.
+pub(super) fn image_pull_secrets(
+    given: Option<&[PullSecret]>,
+    settings: &Settings,
+) -> Option<Vec<LocalObjectReference>> {
+    let secrets = given.unwrap_or(&settings.image_pull_secrets);
+    let references = secrets
+        .iter()
+        .map(|PullSecret { name }| LocalObjectReference { name: name.clone() });
+    (!secrets.is_empty()).then(|| references.collect())
 }
 
 /// The one port of a container.

@@ -135,6 +135,7 @@ fn k3_flags_carry_the_values() -> Result<()> {
         "--listen=0.0.0.0:8080",
         "--namespace=rockbot-system",
         "--agent-image=registry.example/mirror/agent@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+        "--image-pull-secret=registry",
         "--operator-url=http://my-robots-operator.rockbot-system.svc:8080",
         "--scripts-manager-url=http://my-robots-scripts-manager.rockbot-system.svc:8080",
         "--dns-cidr=169.254.20.10/32",
