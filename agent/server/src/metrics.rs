@@ -1,6 +1,10 @@
 //! Series about requests. Every label has a bounded set of values: clients cannot add one.
 
-use std::time::Duration;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::http::StatusCode;
 use prometheus_client::{
@@ -15,6 +19,11 @@ use rockbot_telemetry::semconv;
 /// Upper bounds in seconds: from an error at once to the longest request.
 const SECONDS: [f64; 12] = [0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 100.0, 300.0];
 
+/// Agents that have series of their own. One that is found on demand has been forgotten long before its series are.
+const MOST_AGENTS: usize = 512;
+/// Where all others count. No agent is called so.
+const OTHERS: &str = "_others";
+
 /// Status of a request that has its answer.
 pub(crate) const OK: &str = "ok";
 /// What a request to an agent is, in OpenTelemetry's words.
@@ -23,6 +32,7 @@ pub(crate) const INVOKE_AGENT: &str = "invoke_agent";
 /// Series of one server.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerMetrics {
+    agents: Agents,
     requests: Family<RequestLabels, Counter>,
     duration: Family<AgentLabel, Histogram, fn() -> Histogram>,
     tokens: Family<TokenLabels, Counter>,
@@ -61,6 +71,7 @@ struct TokenLabels {
 impl Default for ServerMetrics {
     fn default() -> Self {
         Self {
+            agents: Agents::default(),
             requests: Family::default(),
             duration: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             tokens: Family::default(),
@@ -110,10 +121,10 @@ impl ServerMetrics {
     }
 
     /// A request to `agent` has ended.
-    fn invoked(&self, agent: &str, status: &'static str, took: Duration) {
+    fn invoked(&self, agent: String, status: &'static str, took: Duration) {
         let labels = InvocationLabels {
             gen_ai_operation_name: INVOKE_AGENT,
-            gen_ai_agent_name: agent.to_owned(),
+            gen_ai_agent_name: agent,
             error_type: if status == OK { "" } else { status },
         };
         self.invocations.get_or_create(&labels).observe(took.as_secs_f64());
@@ -122,7 +133,7 @@ impl ServerMetrics {
     /// How an agent's day stands.
     pub(crate) fn daily_tokens(&self, agent: &str, standing: &Standing) {
         let label = AgentLabel {
-            agent: agent.to_owned(),
+            agent: self.agents.label(agent),
         };
         let gauge = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
         self.daily_tokens_used.get_or_create(&label).set(gauge(standing.used));
@@ -142,21 +153,20 @@ impl ServerMetrics {
     pub(crate) fn begin(&self, agent: &str) {
         self.active
             .get_or_create(&AgentLabel {
-                agent: agent.to_owned(),
+                agent: self.agents.label(agent),
             })
             .inc();
     }
 
     pub(crate) fn end(&self, agent: &str, status: &'static str, took: Duration, usage: Option<&Usage>) {
-        let label = AgentLabel {
-            agent: agent.to_owned(),
-        };
-        self.invoked(agent, status, took);
+        let agent = self.agents.label(agent);
+        let label = AgentLabel { agent: agent.clone() };
+        self.invoked(agent.clone(), status, took);
         self.active.get_or_create(&label).dec();
         self.duration.get_or_create(&label).observe(took.as_secs_f64());
         self.requests
             .get_or_create(&RequestLabels {
-                agent: agent.to_owned(),
+                agent: agent.clone(),
                 status,
             })
             .inc();
@@ -168,11 +178,28 @@ impl ServerMetrics {
         for (kind, tokens) in [("prompt", prompt_tokens), ("completion", completion_tokens)] {
             self.tokens
                 .get_or_create(&TokenLabels {
-                    agent: agent.to_owned(),
+                    agent: agent.clone(),
                     kind,
                 })
                 .inc_by(tokens);
         }
+    }
+}
+
+/// The agents that have series of their own: those that were asked first.
+#[derive(Clone, Debug, Default)]
+struct Agents(Arc<Mutex<HashSet<String>>>);
+
+impl Agents {
+    fn label(&self, agent: &str) -> String {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(agent) {
+            if known.len() >= MOST_AGENTS {
+                return OTHERS.to_owned();
+            }
+            known.insert(agent.to_owned());
+        }
+        agent.to_owned()
     }
 }
 
@@ -182,5 +209,31 @@ pub(crate) fn whose_error(status: StatusCode) -> &'static str {
         "client_error"
     } else {
         "server_error"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_beyond_a_bound_count_together() {
+        let (metrics, mut registry) = (ServerMetrics::default(), Registry::default());
+        metrics.register(&mut registry);
+        for number in 0..MOST_AGENTS + 10 {
+            let agent = format!("agent-{number}");
+            metrics.begin(&agent);
+            metrics.end(&agent, OK, Duration::ZERO, None);
+        }
+        metrics.begin("agent-0");
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let active =
+            |agent: &str, count: usize| text.contains(&format!("active_requests{{agent=\"{agent}\"}} {count}\n"));
+        assert!(active("agent-0", 1) && active(OTHERS, 0), "{text}");
+        assert!(!text.contains(&format!("\"agent-{MOST_AGENTS}\"")));
+        assert!(text.contains(&format!(
+            "rockbot_requests_total{{agent=\"{OTHERS}\",status=\"ok\"}} 10\n"
+        )));
     }
 }

@@ -9,7 +9,7 @@ use rockbot_agent::{Agent, AgentError, Environment};
 
 use crate::{AgentConfig, AgentResolver};
 
-/// Agents that are kept at the same time, and as many series of each metric.
+/// Agents that are kept at the same time.
 const MOST: u64 = 256;
 /// How long an agent is kept that nobody asks for.
 const IDLE: Duration = Duration::from_secs(60 * 60);

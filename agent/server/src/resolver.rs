@@ -43,9 +43,10 @@ pub trait AgentResolver: Send + Sync {
     /// The agent `name`, or `None` when there is none. [`Agent::start`] with `environment` makes one.
     ///
     /// Called for every request that names an agent which the server was not given, so keep what was started: a new
-    /// agent counts its concurrent requests anew, and connects to its MCP servers again. Names come from clients; each
-    /// agent that is found adds series to the metrics, so find a bounded number of them. Whoever asks is told that the
-    /// server is at fault when this fails or takes longer than 5 seconds, and never why: that is in the log.
+    /// agent counts its concurrent requests anew, and connects to its MCP servers again. Names come from clients; the
+    /// first 512 agents of a process have series of their own in the metrics, the others count together as `_others`.
+    /// Whoever asks is told that the server is at fault when this fails or takes longer than 5 seconds, and never why:
+    /// that is in the log.
     async fn resolve(
         &self,
         name: &str,
