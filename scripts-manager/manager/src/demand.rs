@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -55,7 +55,16 @@ pub(crate) struct Demand {
     bounds: Bounds,
     refill: Duration,
     plain: Flow,
-    layers: HashMap<LayerId, (Arc<Layer>, Flow)>,
+    layers: HashMap<LayerId, Use>,
+    /// Those that get sandboxes of their own. They alone are held: what is held cannot leave the cache of packages.
+    hot: Vec<Arc<Layer>>,
+}
+
+/// A set of packages that was used lately.
+#[derive(Debug)]
+struct Use {
+    layer: Weak<Layer>,
+    flow: Flow,
 }
 
 /// Scripts of one kind.
@@ -77,6 +86,7 @@ impl Demand {
             refill: FIRST_REFILL,
             plain: Flow::new(now),
             layers: HashMap::new(),
+            hot: Vec::new(),
         }
     }
 
@@ -85,15 +95,15 @@ impl Demand {
         let most = self.bounds.max;
         let mut has_its_own = false;
         if let Some(layer) = layer {
-            has_its_own = self.hot(now).iter().any(|hot| hot.id == layer.id);
+            has_its_own = self.hot.iter().any(|hot| hot.id == layer.id);
             if !self.layers.contains_key(&layer.id) {
                 self.forget(now);
             }
-            let (_, flow) = self
-                .layers
-                .entry(layer.id)
-                .or_insert_with(|| (Arc::clone(layer), Flow::new(now)));
-            flow.arrived(self.refill, most, now);
+            let used = self.layers.entry(layer.id).or_insert_with(|| Use::new(now));
+            // One that came back to the cache is another than before.
+            used.layer = Arc::downgrade(layer);
+            used.flow.arrived(self.refill, most, now);
+            self.choose(now);
         }
         if !has_its_own {
             self.plain.arrived(self.refill, most, now);
@@ -121,12 +131,13 @@ impl Demand {
             layer: None,
             count: plain,
         }];
-        for layer in self.hot(now) {
-            let peak = self.layers.get_mut(&layer.id).map_or(0, |(_, flow)| flow.peak(now));
-            let count = peak.max(1).min(left);
+        self.choose(now);
+        for layer in &self.hot {
+            let used = self.layers.get_mut(&layer.id);
+            let count = used.map_or(0, |used| used.flow.peak(now)).max(1).min(left);
             left -= count;
             targets.push(Target {
-                layer: Some(layer),
+                layer: Some(Arc::clone(layer)),
                 count,
             });
         }
@@ -134,27 +145,23 @@ impl Demand {
         targets
     }
 
-    /// Packages that are used often, the most used first.
-    fn hot(&self, now: Instant) -> Vec<Arc<Layer>> {
-        let mut hot: Vec<_> = self
-            .layers
-            .values()
-            .map(|(layer, flow)| (flow.uses_since(now, HOT_PERIOD), layer))
-            .filter(|(uses, _)| *uses >= HOT_USES)
-            .collect();
-        hot.sort_by_key(|(uses, layer)| (std::cmp::Reverse(*uses), layer.id));
-        hot.into_iter()
-            .take(MAX_HOT)
-            .map(|(_, layer)| Arc::clone(layer))
-            .collect()
+    /// Holds the packages that are used often, the most used first, and are still in the cache.
+    fn choose(&mut self, now: Instant) {
+        let often = self.layers.values().filter_map(|used| {
+            let uses = used.flow.uses_since(now, HOT_PERIOD);
+            (uses >= HOT_USES).then(|| Some((uses, used.layer.upgrade()?)))?
+        });
+        let mut often: Vec<_> = often.collect();
+        often.sort_by_key(|(uses, layer)| (std::cmp::Reverse(*uses), layer.id));
+        self.hot = often.into_iter().take(MAX_HOT).map(|(_, layer)| layer).collect();
     }
 
     /// Makes room for one more set of packages.
     fn forget(&mut self, now: Instant) {
-        self.layers.retain(|_, (_, flow)| flow.uses_since(now, HOT_PERIOD) > 0);
+        self.layers.retain(|_, used| used.flow.uses_since(now, HOT_PERIOD) > 0);
         if self.layers.len() >= MAX_LAYERS {
-            let latest = |flow: &Flow| flow.uses.back().copied();
-            let idlest = self.layers.iter().min_by_key(|(_, (_, flow))| latest(flow));
+            let latest = |used: &Use| used.flow.uses.back().copied();
+            let idlest = self.layers.iter().min_by_key(|(_, used)| latest(used));
             if let Some(id) = idlest.map(|(id, _)| *id) {
                 self.layers.remove(&id);
             }
@@ -166,6 +173,15 @@ impl Target {
     pub(crate) fn key(&self) -> PoolKey {
         PoolKey {
             packages: self.layer.as_ref().map(|layer| layer.id),
+        }
+    }
+}
+
+impl Use {
+    fn new(now: Instant) -> Self {
+        Self {
+            layer: Weak::new(),
+            flow: Flow::new(now),
         }
     }
 }

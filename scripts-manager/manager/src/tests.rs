@@ -432,3 +432,27 @@ fn packages_that_are_used_often_get_sandboxes_of_their_own() {
     // Not used any more.
     assert_eq!(keys(&mut demand, 2000), [plain]);
 }
+
+#[test]
+fn t18_only_packages_that_pods_are_made_for_are_held() {
+    let now = Instant::now();
+    let mut demand = Demand::new(Bounds { min: 1, max: 9 }, now);
+    let layers: Vec<_> = (1..65).map(layer).collect();
+    let held = || layers.iter().filter(|layer| Arc::strong_count(layer) > 1).count();
+    for layer in &layers {
+        demand.arrived(Some(layer), now);
+        demand.arrived(Some(layer), now);
+    }
+    assert_eq!(held(), 0);
+    for layer in &layers[1..] {
+        demand.arrived(Some(layer), now);
+    }
+    assert_eq!(held(), 2);
+    // One that nobody holds and that left the cache gets no sandboxes, however often it was used.
+    let later = now + Duration::from_secs(300);
+    for _ in 0..3 {
+        demand.arrived(Some(&layer(0)), later);
+    }
+    let targets = demand.targets(later + Duration::from_secs(400));
+    assert_eq!((held(), targets.len()), (0, 1), "not used any more, or not there");
+}

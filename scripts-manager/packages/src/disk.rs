@@ -52,6 +52,13 @@ pub(crate) struct Disk {
     max_bytes: u64,
 }
 
+/// What became of making room.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub is_enough: bool,
+    pub dropped: BTreeSet<PathBuf>,
+}
+
 impl Record {
     pub(crate) fn layer_id(&self) -> LayerId {
         LayerId::new(&self.lock, &self.abi, &self.environment)
@@ -134,24 +141,37 @@ impl Disk {
         touched.is_ok_and(|found| found.len() == bytes)
     }
 
-    /// Removes what was not used for longest until the rest fits, but nothing that `in_use` names.
-    pub(crate) fn make_room(&self, in_use: &BTreeSet<PathBuf>) -> io::Result<()> {
+    /// Removes what was not used for longest until there is room for an archive of so many bytes, but nothing that `in_use`
+    /// names. Says what is gone, and whether there is room.
+    pub(crate) fn make_room(&self, archive: &Digest, bytes: u64, in_use: &BTreeSet<PathBuf>) -> io::Result<Room> {
         let mut archives = files(&self.archives)?;
+        // The same one may be there: it is replaced.
+        archives.retain(|file| file.path != self.archive_path(archive));
         archives.sort_by_key(|file| file.used);
-        let mut total: u64 = archives.iter().map(|file| file.bytes).sum();
-        for file in archives.iter().filter(|file| !in_use.contains(&file.path)) {
+        let mut total = bytes + archives.iter().map(|file| file.bytes).sum::<u64>();
+        let mut dropped = BTreeSet::new();
+        for file in archives.into_iter().filter(|file| !in_use.contains(&file.path)) {
             if total <= self.max_bytes {
                 break;
             }
             tracing::info!(path = %file.path.display(), bytes = file.bytes, "dropping a layer of packages to make room");
             remove(&file.path);
             total -= file.bytes;
+            dropped.insert(file.path);
         }
         let mut records = files(&self.records)?;
         records.sort_by_key(|file| file.used);
         let surplus = records.len().saturating_sub(MAX_RECORDS);
         records.iter().take(surplus).for_each(|file| remove(&file.path));
-        Ok(())
+        Ok(Room {
+            is_enough: total <= self.max_bytes,
+            dropped,
+        })
+    }
+
+    /// Most bytes of archives.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.max_bytes
     }
 
     fn archive_path(&self, digest: &Digest) -> PathBuf {

@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     Digest, Failure, FailureKind, Installed, Installer, Layer, Locked, Wanted,
     archive::{Contents, Unfit, inspect},
-    disk::{Disk, Record},
+    disk::{Disk, Record, Room},
 };
 
 /// How long requirements that leave versions open mean what they meant. Then the index is asked again.
@@ -58,6 +58,8 @@ struct Store {
     disk: Disk,
     allow: Allow,
     turns: Semaphore,
+    /// Held by who makes room, until what is put there is known to be in use: the next one would take it for old.
+    keeping: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -91,6 +93,7 @@ impl LayerStore {
             disk: Disk::open(&settings.directory, settings.max_bytes)?,
             allow: settings.allow,
             turns: Semaphore::new(MAX_INSTALLERS),
+            keeping: Mutex::default(),
             state: Mutex::default(),
         };
         Ok(Self {
@@ -239,27 +242,50 @@ impl Store {
             bytes: installed.bytes,
             lock: installed.lock,
         };
-        let (record, path) = self.keep(key, record, archive).await?;
-        Ok(self.remember(key, &record, path, requirements))
+        self.keep(key, record, archive, requirements).await
     }
 
-    /// Looks into an archive, and keeps it if it is fit.
+    /// Looks into an archive, and keeps it if it is fit and there is room for it.
     async fn keep(
         self: &Arc<Self>,
         key: Digest,
         mut record: Record,
         archive: NamedTempFile,
-    ) -> Result<(Record, PathBuf), ScriptError> {
-        let (store, in_use) = (Arc::clone(self), self.in_use());
+        requirements: &Requirements,
+    ) -> Answer {
+        let (store, requirements) = (Arc::clone(self), requirements.clone());
         blocking(move || {
             let Contents { top, .. } = inspect(archive.path()).map_err(unfit)?;
             record.modules.retain(|module| top.contains(module));
+            let _keeping = store.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+            store.make_room(&record)?;
             let path = store.disk.keep(&key, &record, archive).map_err(internal)?;
-            let kept = in_use.into_iter().chain([path.clone()]).collect();
-            store.disk.make_room(&kept).map_err(internal)?;
-            Ok((record, path))
+            Ok(store.remember(key, &record, path, &requirements))
         })
         .await?
+    }
+
+    /// Sees to it that the cache does not outgrow its size: the kubelet would end whoever uses more of its volume.
+    fn make_room(&self, record: &Record) -> Result<(), ScriptError> {
+        let (bytes, most) = (record.bytes, self.disk.max_bytes());
+        if bytes > most {
+            let detail = format!("their archive has {bytes} bytes, and the cache of packages has {most}");
+            return Err(refused(FailureKind::TooLarge, detail));
+        }
+        let room = self.disk.make_room(&record.archive, bytes, &self.in_use());
+        let Room { is_enough, dropped } = room.map_err(internal)?;
+        // Whoever remembers one of these without holding it must not take it for there.
+        self.state()
+            .known
+            .retain(|_, known| !dropped.contains(&known.layer.path));
+        if is_enough {
+            return Ok(());
+        }
+        let message = format!(
+            "pip_packages: the cache of packages has no room for {bytes} bytes more: all of its {most} bytes are packages of \
+             scripts that wait or run; try again in a moment"
+        );
+        Err(ScriptError::new(ScriptErrorCode::Overloaded, message).retryable(Some(5)))
     }
 
     fn remember(&self, key: Digest, record: &Record, path: PathBuf, requirements: &Requirements) -> Arc<Layer> {
@@ -346,10 +372,14 @@ fn unfit(error: Unfit) -> ScriptError {
         Unfit::TooLarge { .. } => FailureKind::TooLarge,
         _ => FailureKind::Unsafe,
     };
+    refused(kind, error.to_string())
+}
+
+fn refused(kind: FailureKind, detail: String) -> ScriptError {
     let failure = Failure {
         kind,
         subject: String::new(),
-        detail: error.to_string(),
+        detail,
     };
     failure.into_error()
 }

@@ -312,6 +312,45 @@ async fn t16_the_cache_is_bounded_and_forgets_what_was_not_used_for_longest() {
 }
 
 #[tokio::test]
+async fn t18_the_cache_is_never_larger_than_it_may_be_even_when_all_of_it_is_in_use() {
+    let fixture = Fixture::new();
+    let store = fixture.limited(100_000);
+    let size = || -> u64 {
+        let archives = fixture.files("archives");
+        archives.iter().map(|path| fs::metadata(path).unwrap().len()).sum()
+    };
+    let held = [
+        store.layer(&wanted("a==40000"), "a").await.unwrap(),
+        store.layer(&wanted("b==40000"), "a").await.unwrap(),
+    ];
+    let error = store.layer(&wanted("c==40000"), "a").await.unwrap_err();
+    assert!(
+        error.code == ScriptErrorCode::Overloaded && error.retryable && error.message.contains("has no room"),
+        "{error}"
+    );
+    assert!(held.iter().all(|layer| layer.path.exists()) && size() <= 100_000);
+    // The same archive for other requirements takes no room of its own.
+    store.layer(&wanted("a==040000"), "a").await.unwrap();
+    drop(held);
+    store.layer(&wanted("c==40000"), "a").await.unwrap();
+    assert!(size() <= 100_000);
+    // What can never fit drops nothing.
+    let error = store.layer(&wanted("d==200000"), "a").await.unwrap_err();
+    assert_eq!((error.code, error.retryable), (ScriptErrorCode::PackagesRefused, false));
+    assert!(size() > 40_000);
+}
+
+#[tokio::test]
+async fn t18_a_layer_that_was_dropped_is_remembered_by_nobody() {
+    let fixture = Fixture::new();
+    let store = fixture.limited(50_000);
+    let dropped = Arc::downgrade(&store.layer(&wanted("a==40000"), "a").await.unwrap());
+    assert!(dropped.upgrade().is_some(), "it is there");
+    store.layer(&wanted("b==40000"), "a").await.unwrap();
+    assert!(dropped.upgrade().is_none());
+}
+
+#[tokio::test]
 async fn t18_an_archive_with_a_link_is_not_kept_and_a_forbidden_package_is_not_even_asked_for() {
     let fixture = Fixture::new();
     let error = fixture.store().layer(&wanted("linked"), "a").await.unwrap_err();

@@ -51,6 +51,8 @@ impl Pool {
                 return;
             }
         };
+        // Its packages are in place, so the cache may drop their archive.
+        drop(layer);
         self.pace().succeeded();
         self.demand().refilled(begin.elapsed());
         if let Some(job) = self.park(&mut sandbox).await {
@@ -107,7 +109,10 @@ impl Pool {
             () = self.stop.cancelled() => Err(StartError::Stopping),
         };
         match ready {
-            Ok(()) => self.serve(sandbox, job).await,
+            Ok(()) => {
+                job.work.layer = None;
+                self.serve(sandbox, job).await;
+            }
             Err(StartError::Conversation(ConversationError::Refused { reason })) => self.refuse(job, &reason),
             Err(error) => {
                 tracing::warn!(pod = sandbox.name(), %error, "a sandbox was lost before it got its script");
