@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use rand::Rng;
 use rockbot_scripts_packages::{Layer, LayerId};
 use tokio::time::Instant;
 
@@ -24,6 +25,9 @@ const HOT_PERIOD: Duration = Duration::from_secs(600);
 const MAX_HOT: usize = 2;
 /// Sets of packages of which is known how often they were used.
 const MAX_LAYERS: usize = 64;
+/// For so long no sandboxes are made for packages that did not become ready in one; it doubles with each failure.
+const FIRST_REST: Duration = Duration::from_secs(30);
+const LONGEST_REST: Duration = HOT_PERIOD;
 /// What a start takes until one was measured.
 const FIRST_REFILL: Duration = Duration::from_secs(2);
 /// A slow start is one of a busy node, not a reason to make it busier.
@@ -65,6 +69,9 @@ pub(crate) struct Demand {
 struct Use {
     layer: Weak<Layer>,
     flow: Flow,
+    failures: u32,
+    /// Until then it gets no sandboxes, when it failed to become ready.
+    rests_until: Instant,
 }
 
 /// Scripts of one kind.
@@ -117,6 +124,25 @@ impl Demand {
         self.refill = Duration::from_secs_f64(refill + LEARNING * (took - refill));
     }
 
+    /// A sandbox did not become ready with these packages, or did not stay so. They may be why, whatever was said: a module
+    /// may end its process, or never come to an end, when it is imported. Many that fail at once are one failure.
+    pub(crate) fn failed(&mut self, layer: LayerId, now: Instant) {
+        if let Some(used) = self.layers.get_mut(&layer)
+            && now >= used.rests_until
+        {
+            let rest = FIRST_REST.saturating_mul(1 << used.failures.min(10)).min(LONGEST_REST);
+            used.failures += 1;
+            used.rests_until = now + rest.mul_f64(rand::rng().random_range(0.8..1.2));
+        }
+    }
+
+    /// A sandbox became ready with these packages.
+    pub(crate) fn succeeded(&mut self, layer: LayerId) {
+        if let Some(used) = self.layers.get_mut(&layer) {
+            used.failures = 0;
+        }
+    }
+
     /// How long it takes to replace a sandbox.
     pub(crate) fn refill_time(&self) -> Duration {
         self.refill
@@ -149,7 +175,7 @@ impl Demand {
     fn choose(&mut self, now: Instant) {
         let often = self.layers.values().filter_map(|used| {
             let uses = used.flow.uses_since(now, HOT_PERIOD);
-            (uses >= HOT_USES).then(|| Some((uses, used.layer.upgrade()?)))?
+            (uses >= HOT_USES && now >= used.rests_until).then(|| Some((uses, used.layer.upgrade()?)))?
         });
         let mut often: Vec<_> = often.collect();
         often.sort_by_key(|(uses, layer)| (std::cmp::Reverse(*uses), layer.id));
@@ -182,6 +208,8 @@ impl Use {
         Self {
             layer: Weak::new(),
             flow: Flow::new(now),
+            failures: 0,
+            rests_until: now,
         }
     }
 }

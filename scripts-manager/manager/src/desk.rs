@@ -8,6 +8,11 @@ use rockbot_scripts_packages::LayerId;
 /// How much one agent may have waiting, in multiples of what it may have running. It keeps room in the queue for others.
 const QUEUE_SHARE: usize = 4;
 
+/// Spare sandboxes that are started at the same time: more of them only take each other's CPU.
+const MAX_SPARE_STARTS: usize = 4;
+/// Those of one set of packages. Its modules may take for ever to import, and the others' starts do not wait for that.
+const MAX_STARTS_OF_PACKAGES: usize = 2;
+
 /// What a sandbox was prepared with, and what a script needs. Everything else is the same for all of one manager.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct PoolKey {
@@ -233,12 +238,21 @@ impl<J: Waiting, S: Parked> Desk<J, S> {
         self.targets
             .iter()
             .map(|&(key, target)| (key, filled(key), target))
-            .find(|(_, filled, target)| filled < target)
+            .find(|&(key, filled, target)| filled < target && self.may_start(key))
             .map_or(Lack::Nothing, |(key, filled, target)| Lack::Spare {
                 key,
                 filled,
                 target,
             })
+    }
+
+    /// Whether one more spare sandbox may be started. Those with nothing in them wait for each other alone.
+    fn may_start(&self, key: PoolKey) -> bool {
+        let of_key = self.stock_of(key).starting;
+        match key.packages {
+            None => of_key < MAX_SPARE_STARTS,
+            Some(_) => of_key < MAX_STARTS_OF_PACKAGES && self.counts().starting < MAX_SPARE_STARTS,
+        }
     }
 
     pub(crate) fn counts(&self) -> Counts {

@@ -456,3 +456,51 @@ fn t18_only_packages_that_pods_are_made_for_are_held() {
     let targets = demand.targets(later + Duration::from_secs(400));
     assert_eq!((held(), targets.len()), (0, 1), "not used any more, or not there");
 }
+
+#[test]
+fn t18_packages_that_do_not_become_ready_get_no_sandboxes_for_a_while_and_then_a_longer_one() {
+    let mut now = Instant::now();
+    let mut demand = Demand::new(Bounds { min: 1, max: 9 }, now);
+    let broken = layer(1);
+    let is_hot = |demand: &mut Demand, now| {
+        (0..3).for_each(|_| demand.arrived(Some(&broken), now));
+        demand.targets(now).iter().any(|target| target.layer.is_some())
+    };
+    assert!(is_hot(&mut demand, now));
+    for least in [24, 48, 96, 192, 384, 480, 480] {
+        demand.failed(broken.id, now);
+        // Others that were under way, too.
+        demand.failed(broken.id, now);
+        assert!(!is_hot(&mut demand, now + Duration::from_secs(least)), "{least}");
+        now += Duration::from_secs(least * 3 / 2).max(Duration::from_secs(least + 1));
+        assert!(is_hot(&mut demand, now), "{least}");
+    }
+    demand.succeeded(broken.id);
+    demand.failed(broken.id, now);
+    assert!(
+        is_hot(&mut demand, now + Duration::from_secs(37)),
+        "as if for the first time"
+    );
+}
+
+#[test]
+fn t18_starts_with_packages_do_not_hold_up_those_without() {
+    let mut desk = desk(9, 9);
+    let (plain, slow, other) = (PoolKey::default(), packages(1), packages(2));
+    desk.aim(vec![(plain, 0), (slow, 3), (other, 3)]);
+    let lack = |desk: &Desk<Job, Sandbox>| match desk.lack() {
+        Lack::Spare { key, .. } => Some(key),
+        _ => None,
+    };
+    for expected in [slow, slow, other, other] {
+        assert_eq!(lack(&desk), Some(expected));
+        desk.starting(expected);
+    }
+    assert_eq!(lack(&desk), None);
+    desk.aim(vec![(plain, 9), (slow, 3), (other, 3)]);
+    for _ in 0..4 {
+        assert_eq!(lack(&desk), Some(plain));
+        desk.starting(plain);
+    }
+    assert_eq!(lack(&desk), None, "those wait for each other");
+}

@@ -76,7 +76,7 @@ def work():
             os.environ["PYTHONPATH"] = packages
         real, sys.stdout, sys.stderr = (sys.stdout, sys.stderr), nowhere, nowhere
         for module in preload:
-            with contextlib.suppress(Exception):  # The script will see for itself.
+            with contextlib.suppress(BaseException):  # `SystemExit` too: the script will see for itself.
                 __import__(module)
         execute(WARM_UP)
         sys.stdout, sys.stderr = real

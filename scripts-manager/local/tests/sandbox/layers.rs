@@ -1,10 +1,11 @@
 //! Packages: unpacked before the script, importable by it, and nothing but files and directories below their own.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use rockbot_sandbox::{ConversationError, Ending, LayerDone, SupervisorSettings};
 use tar::{Builder, EntryType, Header};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::Supervisor;
@@ -91,6 +92,31 @@ async fn t16_a_script_imports_what_was_installed() {
         let ending = supervisor.run(&script).await;
         assert_eq!((text(&ending), ending.exit.code), ((expected, ""), Some(0)));
         assert!(!ending.exit.truncated);
+    }
+}
+
+#[tokio::test]
+async fn t18_a_module_that_exits_when_it_is_imported_is_left_to_the_script() {
+    let archive = Archive::new()
+        .file("quits.py", "import sys\nsys.exit('not me')")
+        .file("fine.py", "")
+        .finish();
+    let (supervisor, done) = install(&["quits", "fine"], &archive).await;
+    done.unwrap();
+    let ending = run(supervisor, "import sys\nprint('fine' in sys.modules)\nimport quits").await;
+    assert_eq!((text(&ending), ending.exit.code), (("True\n", "not me\n"), Some(1)));
+}
+
+#[tokio::test]
+async fn t18_a_module_that_ends_its_process_when_it_is_imported_is_told_of_at_once() {
+    for end in ["os._exit(0)", "os.kill(os.getpid(), 9)"] {
+        let archive = Archive::new().file("ends.py", format!("import os\n{end}")).finish();
+        let installing = timeout(Duration::from_secs(20), install(&["ends"], &archive)).await;
+        let (_supervisor, done) = installing.unwrap();
+        let Err(ConversationError::Refused { reason }) = done else {
+            panic!("{end}: {done:?}")
+        };
+        assert!(reason.contains("it ended"), "{end}: {reason}");
     }
 }
 

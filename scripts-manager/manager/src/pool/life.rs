@@ -22,8 +22,7 @@ use super::{
 };
 use crate::{
     audit,
-    demand::Target,
-    desk::Waiting,
+    desk::{PoolKey, Waiting},
     metrics::Outcome,
     pod::{Sandbox, StartError},
 };
@@ -39,22 +38,23 @@ impl Pool {
     /// The whole life.
     pub(super) async fn live(self: Arc<Self>, layer: Option<Arc<Layer>>, hurry: bool) {
         let begin = Instant::now();
+        let key = PoolKey {
+            packages: layer.as_ref().map(|layer| layer.id),
+        };
         let mut sandbox = match self.pods.start(layer.as_deref(), hurry, &self.stop).await {
             Ok(sandbox) => sandbox,
             Err(error) => {
                 self.metrics.start_failures.inc();
-                tracing::warn!(%error, "a sandbox did not start");
-                let key = Target { layer, count: 0 }.key();
+                tracing::warn!(%error, packages = layer.map(|layer| layer.modules.join(",")), "a sandbox did not start");
                 self.desk().start_failed(key);
-                self.pace().failed(Instant::now(), error.to_string());
+                self.failed(key, error.to_string());
                 self.changed.notify_one();
                 return;
             }
         };
         // Its packages are in place, so the cache may drop their archive.
         drop(layer);
-        self.pace().succeeded();
-        self.demand().refilled(begin.elapsed());
+        self.succeeded(key, begin.elapsed());
         if let Some(job) = self.park(&mut sandbox).await {
             self.use_up(&mut sandbox, job).await;
         }
@@ -75,7 +75,7 @@ impl Pool {
             offered = &mut accept => return offered.ok(),
             error = sandbox.lost() => {
                 tracing::warn!(pod = sandbox.name(), %error, "a parked sandbox ended");
-                self.pace().failed(Instant::now(), format!("a parked sandbox ended: {error}"));
+                self.failed(sandbox.key(), format!("a parked sandbox ended: {error}"));
             }
             () = sleep(self.max_age.mul_f64(rand::rng().random_range(0.9..1.1))) => {}
             () = self.stop.cancelled() => {}

@@ -35,8 +35,6 @@ pub(crate) use job::{Answer, Job, Work, lost};
 const QUEUE_DEADLINE: Duration = Duration::from_secs(45);
 /// How often waiting scripts and the pool's size are looked at although nothing changed.
 const TICK: Duration = Duration::from_millis(500);
-/// Spare sandboxes that are started at the same time: more of them only take each other's CPU.
-const MAX_SPARE_STARTS: usize = 4;
 
 /// Parked sandboxes and waiting scripts.
 pub(crate) struct Pool {
@@ -196,11 +194,8 @@ impl Pool {
     }
 
     fn lack(&self) -> Lack {
-        let desk = self.desk();
-        match desk.lack() {
-            Lack::Spare { .. } if self.draining.is_cancelled() || desk.counts().starting >= MAX_SPARE_STARTS => {
-                Lack::Nothing
-            }
+        match self.desk().lack() {
+            Lack::Spare { .. } if self.draining.is_cancelled() => Lack::Nothing,
             lack => lack,
         }
     }
@@ -215,6 +210,28 @@ impl Pool {
         self.desk().starting(key);
         self.pace().started(Instant::now());
         self.lives.spawn(Arc::clone(self).live(layer, lack == Lack::Urgent));
+    }
+
+    /// A sandbox became ready after so long.
+    fn succeeded(&self, key: PoolKey, took: Duration) {
+        self.pace().succeeded();
+        let mut demand = self.demand();
+        demand.refilled(took);
+        if let Some(layer) = key.packages {
+            demand.succeeded(layer);
+        }
+    }
+
+    /// A sandbox did not become ready, or did not stay so. Nobody's start waits for what packages do in theirs.
+    fn failed(&self, key: PoolKey, why: String) {
+        let now = Instant::now();
+        match key.packages {
+            None => self.pace().failed(now, why),
+            Some(layer) => {
+                self.demand().failed(layer, now);
+                self.aim(now);
+            }
+        }
     }
 
     /// Gives waiting scripts to parked sandboxes; at the end, when nobody looks after them any more, tells them so.

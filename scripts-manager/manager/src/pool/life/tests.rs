@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Args,
+    desk::Lack,
     findings::{Findings, Known},
     metrics::Metrics,
     pod::{Pods, Sandbox},
@@ -191,4 +192,23 @@ async fn t18_at_the_end_nobody_waits_for_the_cause_of_another_end() {
     tokio::join!(pool.use_up(&mut sandbox, job), losing);
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     assert_eq!(code(asked.await.unwrap()), ScriptErrorCode::SandboxLost);
+}
+
+#[tokio::test]
+async fn t18_a_start_that_fails_with_packages_holds_back_nobody_elses() {
+    let (pool, _stop) = pool();
+    for _ in 0..3 {
+        Arc::clone(&pool).live(Some(layer()), false).await;
+    }
+    let begin = Instant::now();
+    assert!(pool.pace().when(Lack::Urgent, begin).unwrap() <= begin);
+    Arc::clone(&pool).live(None, false).await;
+    let begin = Instant::now();
+    assert!(pool.pace().when(Lack::Urgent, begin).unwrap() > begin);
+    // One that was parked ends.
+    let (pool, _stop) = self::pool();
+    let (mut sandbox, supervisor) = sandbox(&pool).await;
+    drop(supervisor);
+    assert!(pool.park(&mut sandbox).await.is_none());
+    assert!(pool.problem().is_some());
 }
