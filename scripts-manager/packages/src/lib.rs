@@ -9,6 +9,7 @@ mod failure;
 mod installer;
 mod layer;
 mod store;
+mod turns;
 
 pub use failure::{Failure, FailureKind};
 pub use installer::{Installed, Installer, Order, Wanted, converse};

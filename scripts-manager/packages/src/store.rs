@@ -11,16 +11,13 @@ use std::{
 use futures::{FutureExt, future::BoxFuture, future::Shared};
 use rockbot_scripts_api::{Allow, PackageName, Requirements, ScriptError, ScriptErrorCode};
 use tempfile::NamedTempFile;
-use tokio::{
-    sync::Semaphore,
-    task::spawn_blocking,
-    time::{Instant, timeout},
-};
+use tokio::{task::spawn_blocking, time::Instant};
 
 use crate::{
     Digest, Failure, FailureKind, Installed, Installer, Layer, Locked, Wanted,
     archive::{Contents, Unfit, inspect},
     disk::{Disk, Record, Room},
+    turns::{self, Turns},
 };
 
 /// How long requirements that leave versions open mean what they meant. Then the index is asked again.
@@ -31,11 +28,8 @@ const REFUSED: Duration = Duration::from_secs(30);
 const MAX_REFUSALS: usize = 256;
 /// Layers that are remembered to be checked, although nobody uses them.
 const MAX_KNOWN: usize = 256;
-/// Installers that run at the same time. The chart has room for them in the quota of its scripts namespace. No caller has
-/// more than one of them.
-const MAX_INSTALLERS: usize = 2;
-/// How long an installation waits for its turn.
-const QUEUE_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a caller goes from one installation to the next that others have begun and get no turn for.
+const JOIN_DEADLINE: Duration = turns::DEADLINE.saturating_mul(2);
 
 /// What an installation decides.
 #[derive(Clone, Debug)]
@@ -57,7 +51,7 @@ struct Store {
     installer: Box<dyn Installer>,
     disk: Disk,
     allow: Allow,
-    turns: Semaphore,
+    turns: Turns,
     /// Held by who makes room, until what is put there is known to be in use: the next one would take it for old.
     keeping: Mutex<()>,
     state: Mutex<State>,
@@ -68,8 +62,6 @@ struct State {
     /// Layers that this process has checked.
     known: HashMap<Digest, Known>,
     flights: HashMap<Digest, Flight>,
-    /// The turn of each caller who has one or waits for it.
-    callers: HashMap<String, Arc<Semaphore>>,
     refusals: HashMap<Digest, (Instant, ScriptError)>,
 }
 
@@ -80,7 +72,23 @@ struct Known {
 }
 
 type Answer = Result<Arc<Layer>, ScriptError>;
-type Flight = Shared<BoxFuture<'static, Answer>>;
+type Landing = Result<Arc<Layer>, Missed>;
+
+/// An attempt at a layer that is under way.
+#[derive(Clone)]
+struct Flight {
+    /// Who began it.
+    caller: String,
+    landing: Shared<BoxFuture<'static, Landing>>,
+}
+
+/// Why an attempt brought no layer.
+#[derive(Clone, Debug)]
+enum Missed {
+    /// It got no turn, which whoever began it has used up. Another caller may have one.
+    NoTurn,
+    Failed(ScriptError),
+}
 
 impl LayerStore {
     /// Opens the cache.
@@ -92,7 +100,7 @@ impl LayerStore {
             installer: Box::new(installer),
             disk: Disk::open(&settings.directory, settings.max_bytes)?,
             allow: settings.allow,
-            turns: Semaphore::new(MAX_INSTALLERS),
+            turns: Turns::new(),
             keeping: Mutex::default(),
             state: Mutex::default(),
         };
@@ -116,7 +124,14 @@ impl LayerStore {
             }
             self.shared.state().known.remove(&key);
         }
-        self.shared.flight(key, requirements, caller)?.await
+        let begin = Instant::now();
+        loop {
+            let flight = self.shared.flight(key, requirements, caller)?;
+            match flight.landing.await {
+                Err(Missed::NoTurn) if flight.caller != caller && begin.elapsed() < JOIN_DEADLINE => {}
+                landing => return Ok(landing?),
+            }
+        }
     }
 }
 
@@ -154,29 +169,32 @@ impl Store {
         if let Some(flight) = state.flights.get(&key) {
             return Ok(flight.clone());
         }
-        let (store, requirements, caller) = (Arc::clone(self), requirements.clone(), caller.to_owned());
+        let (store, requirements, own) = (Arc::clone(self), requirements.clone(), caller.to_owned());
         let attempt = async move {
-            let obtaining = store.obtain(key, &requirements, &caller);
+            let obtaining = store.obtain(key, &requirements, &own);
             let obtained = AssertUnwindSafe(obtaining).catch_unwind().await;
-            let answer = obtained.unwrap_or_else(|_| Err(internal("a panic, which the log shows")));
-            store.landed(key, &requirements, &answer);
-            answer
+            let landing = obtained.unwrap_or_else(|_| Err(internal("a panic, which the log shows").into()));
+            store.landed(key, &requirements, &landing);
+            landing
         };
         // A task of its own: it goes on when nobody waits any more.
         let task = tokio::spawn(attempt);
-        let flight = async move { task.await.unwrap_or_else(|error| Err(internal(error))) }
-            .boxed()
-            .shared();
+        let landing = async move { task.await.unwrap_or_else(|error| Err(internal(error).into())) };
+        let flight = Flight {
+            caller: caller.to_owned(),
+            landing: landing.boxed().shared(),
+        };
         state.flights.insert(key, flight.clone());
         Ok(flight)
     }
 
-    fn landed(&self, key: Digest, requirements: &Requirements, answer: &Answer) {
+    fn landed(&self, key: Digest, requirements: &Requirements, landing: &Landing) {
         let mut state = self.state();
         state.flights.remove(&key);
-        match answer {
+        match landing {
             Ok(layer) => tracing::info!(%requirements, layer = %layer.id, bytes = layer.bytes, "packages are here"),
-            Err(error) => {
+            Err(Missed::NoTurn) => tracing::warn!(%requirements, "packages got no turn to be installed"),
+            Err(Missed::Failed(error)) => {
                 tracing::warn!(%requirements, %error, "packages cannot be had");
                 if error.code == ScriptErrorCode::PackagesRefused && state.refusals.len() < MAX_REFUSALS {
                     state.refusals.insert(key, (Instant::now(), error.clone()));
@@ -186,7 +204,7 @@ impl Store {
     }
 
     /// From the disk if it can, else from an installer.
-    async fn obtain(self: &Arc<Self>, key: Digest, requirements: &Requirements, caller: &str) -> Answer {
+    async fn obtain(self: &Arc<Self>, key: Digest, requirements: &Requirements, caller: &str) -> Landing {
         let store = Arc::clone(self);
         let (record, path) = blocking(move || {
             let record = store.disk.record(&key);
@@ -200,11 +218,13 @@ impl Store {
         }
         let wanted = fresh.map_or(Wanted::Requirements(requirements), |record| Wanted::Lock(&record.lock));
         match (self.install(key, wanted, requirements, caller).await, record, path) {
-            (Err(error), Some(record), Some(path)) if error.code == ScriptErrorCode::PackageIndexUnavailable => {
+            (Err(Missed::Failed(error)), Some(record), Some(path))
+                if error.code == ScriptErrorCode::PackageIndexUnavailable =>
+            {
                 tracing::warn!(%requirements, %error, "packages may be out of date: the index cannot be asked");
                 Ok(self.remember(key, &record, path, requirements))
             }
-            (answer, ..) => answer,
+            (landing, ..) => landing,
         }
     }
 
@@ -214,14 +234,8 @@ impl Store {
         wanted: Wanted<'_>,
         requirements: &Requirements,
         caller: &str,
-    ) -> Answer {
-        let of_caller = self.turn_of(caller);
-        // In this order: whoever waits for an own turn keeps no other caller from the common ones.
-        let turns = async { (of_caller.acquire().await, self.turns.acquire().await) };
-        let Ok((Ok(_own), Ok(_common))) = timeout(QUEUE_DEADLINE, turns).await else {
-            let message = "too many packages are being installed; try again in a moment";
-            return Err(ScriptError::new(ScriptErrorCode::Overloaded, message).retryable(Some(5)));
-        };
+    ) -> Landing {
+        let _turn = self.turns.take(caller).await.ok_or(Missed::NoTurn)?;
         let store = Arc::clone(self);
         let archive = blocking(move || store.disk.unfinished()).await?.map_err(internal)?;
         let mut writer = tokio::fs::File::from_std(archive.reopen().map_err(internal)?);
@@ -230,7 +244,7 @@ impl Store {
         if let Wanted::Lock(lock) = wanted
             && !same_files(lock, &installed.lock)
         {
-            return Err(internal("the installer made another layer than it was told to"));
+            return Err(internal("the installer made another layer than it was told to").into());
         }
         let record = Record {
             requirements: requirements.to_string(),
@@ -242,7 +256,7 @@ impl Store {
             bytes: installed.bytes,
             lock: installed.lock,
         };
-        self.keep(key, record, archive, requirements).await
+        Ok(self.keep(key, record, archive, requirements).await?)
     }
 
     /// Looks into an archive, and keeps it if it is fit and there is room for it.
@@ -313,13 +327,6 @@ impl Store {
         layer
     }
 
-    fn turn_of(&self, caller: &str) -> Arc<Semaphore> {
-        let mut state = self.state();
-        state.callers.retain(|_, turn| Arc::strong_count(turn) > 1);
-        let turn = state.callers.entry(caller.to_owned());
-        Arc::clone(turn.or_insert_with(|| Arc::new(Semaphore::new(1))))
-    }
-
     fn in_use(&self) -> BTreeSet<PathBuf> {
         let state = self.state();
         let held = state.known.values().filter(|known| Arc::strong_count(&known.layer) > 1);
@@ -328,6 +335,24 @@ impl Store {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<ScriptError> for Missed {
+    fn from(error: ScriptError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Missed> for ScriptError {
+    fn from(missed: Missed) -> Self {
+        match missed {
+            Missed::Failed(error) => error,
+            Missed::NoTurn => {
+                let message = "too many packages are being installed; try again in a moment";
+                Self::new(ScriptErrorCode::Overloaded, message).retryable(Some(5))
+            }
+        }
     }
 }
 

@@ -22,7 +22,10 @@ use rockbot_scripts_packages::{
 use serde_json::Value;
 use tar::{Builder, Header};
 use tempfile::TempDir;
-use tokio::{io::AsyncWriteExt, time::sleep};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{sleep, timeout},
+};
 
 /// An index in memory: every package has one module of its name, and as many bytes as its version says. One is never there.
 #[derive(Clone, Default)]
@@ -220,6 +223,56 @@ async fn t16_no_caller_has_every_installer() {
     sleep(Duration::from_millis(200)).await;
     assert_eq!(fixture.index.orders().len(), 1);
     store.layer(&wanted("b"), "b").await.unwrap();
+}
+
+/// So many installations of `caller` that never end, or wait behind one.
+async fn stuck(fixture: &Fixture, store: &LayerStore, caller: &'static str, count: usize) {
+    for number in 0..count {
+        let (store, set) = (store.clone(), wanted(&format!("stuck=={number} of-{caller}")));
+        tokio::spawn(async move { store.layer(&set, caller).await });
+    }
+    // They look on the disk first.
+    while fixture.index.orders().is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    sleep(Duration::from_millis(200)).await;
+}
+
+#[tokio::test]
+async fn t18_few_installations_of_a_caller_wait_and_the_next_is_refused_at_once() {
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    stuck(&fixture, &store, "a", 5).await;
+    let set = wanted("b");
+    let refused = timeout(Duration::from_secs(5), store.layer(&set, "a")).await;
+    let error = refused.expect("nobody waits for it").unwrap_err();
+    assert!(error.code == ScriptErrorCode::Overloaded && error.retryable, "{error}");
+    store.layer(&set, "b").await.unwrap();
+    // Whoever joined it is not who has too many.
+    let (set, other) = (wanted("c"), store.clone());
+    let (refused, joined) = tokio::join!(store.layer(&set, "a"), other.layer(&set, "b"));
+    assert_eq!(refused.unwrap_err().code, ScriptErrorCode::Overloaded);
+    joined.unwrap();
+}
+
+#[tokio::test]
+async fn t18_installations_that_wait_are_bounded_in_all() {
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    for caller in ["a", "b"] {
+        stuck(&fixture, &store, caller, 1).await;
+    }
+    let wait = |number: usize| {
+        let store = store.clone();
+        async move { store.layer(&wanted(&format!("w=={number}")), &number.to_string()).await }
+    };
+    let waiting: Vec<_> = (0..64).map(|number| tokio::spawn(wait(number))).collect();
+    sleep(Duration::from_millis(500)).await;
+    let refused = timeout(Duration::from_secs(5), wait(64))
+        .await
+        .expect("nobody waits for it");
+    assert_eq!(refused.unwrap_err().code, ScriptErrorCode::Overloaded);
+    assert!(waiting.iter().all(|task| !task.is_finished()));
 }
 
 #[tokio::test]
