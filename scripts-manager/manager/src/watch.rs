@@ -66,7 +66,11 @@ impl Watched {
                 self.listed.insert(name, facts);
             }
             Event::InitDone => {
-                self.seen = std::mem::take(&mut self.listed);
+                let before = std::mem::replace(&mut self.seen, std::mem::take(&mut self.listed));
+                // Nobody says of them that they went while the watch was broken. Others may be new, and not listed yet.
+                for (name, facts) in before.into_iter().filter(|(name, _)| !self.seen.contains_key(name)) {
+                    self.gone(&name, facts);
+                }
                 self.pods.listed();
                 self.sweep();
             }
@@ -76,16 +80,19 @@ impl Watched {
             }
             Event::Delete(pod) => {
                 let name = pod.name_any();
-                self.pods.claims().note(
-                    &name,
-                    &Facts {
-                        deleting: true,
-                        ..Facts::of(&pod)
-                    },
-                );
+                self.gone(&name, Facts::of(&pod));
                 self.seen.remove(&name);
             }
         }
+    }
+
+    /// Tells whoever takes care of a pod that it is there no more.
+    fn gone(&self, name: &str, facts: Facts) {
+        let facts = Facts {
+            deleting: true,
+            ..facts
+        };
+        self.pods.claims().note(name, &facts);
     }
 
     fn note(&self, pod: &Pod) -> (String, Facts) {
@@ -116,5 +123,53 @@ impl Watched {
                 metrics.swept.inc();
             }
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use futures::FutureExt;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{args::Args, findings::Findings};
+
+    fn watched() -> Watched {
+        rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+        let args = Args::parse_from(["manager", "--pod-name=me"]);
+        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let client = kube::Client::try_from(nowhere).unwrap();
+        let metrics = Arc::new(Metrics::new(&args));
+        Watched {
+            pods: Pods::new(client, &args, Arc::new(Findings::default()), Arc::clone(&metrics)),
+            metrics,
+            seen: HashMap::new(),
+            listed: HashMap::new(),
+            sweeping: None,
+        }
+    }
+
+    fn pod(name: &str) -> Pod {
+        serde_json::from_value(json!({ "metadata": { "name": name }, "status": { "phase": "Running" } })).unwrap()
+    }
+
+    #[tokio::test]
+    async fn t18_pods_that_went_while_the_watch_was_broken_are_over_and_no_others() {
+        let mut watched = watched();
+        let [mut gone, mut stays, mut new] = ["a", "b", "c"].map(|purpose| watched.pods.claims().claim(purpose));
+        watched.take_in(Event::Init);
+        watched.take_in(Event::InitApply(pod(gone.name())));
+        watched.take_in(Event::InitDone);
+        watched.take_in(Event::Apply(pod(stays.name())));
+        // The watch begins anew with what is there; one that is being made is not yet.
+        watched.take_in(Event::Init);
+        watched.take_in(Event::InitApply(pod(stays.name())));
+        assert!(gone.over().now_or_never().is_none(), "the list is not complete");
+        watched.take_in(Event::InitDone);
+        assert!(gone.over().now_or_never().is_some());
+        assert!(stays.over().now_or_never().is_none() && new.over().now_or_never().is_none());
+        watched.take_in(Event::Delete(pod(stays.name())));
+        assert!(stays.over().now_or_never().is_some());
     }
 }
