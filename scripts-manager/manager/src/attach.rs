@@ -16,6 +16,7 @@ use kube::{
     Api,
     api::{AttachParams, Request},
 };
+use rand::Rng;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf, split},
     time::{Instant, Interval, MissedTickBehavior, interval_at},
@@ -30,6 +31,13 @@ const STATUS: u8 = 3;
 /// answered by the next: whatever is between them may have dropped it without a word.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
+/// Between two attempts to attach to a container that is not known to run: it will in a moment, most likely …
+const FIRST_PAUSE: Duration = Duration::from_millis(75);
+/// … of so long …
+const EAGER: Duration = Duration::from_secs(1);
+/// … and after it the pause doubles: its image may have to be pulled first, and the API server and the kubelet have others, too.
+const LONGEST_PAUSE: Duration = Duration::from_millis(1500);
+
 /// What a parked sandbox says.
 pub(crate) type Stdout = ReadHalf<Attachment>;
 /// What it hears.
@@ -43,6 +51,12 @@ pub(crate) struct Attachment {
     keep_alive: Interval,
     /// Whether anything has come since the latest sign of life was sent.
     heard: bool,
+}
+
+/// The pauses between attempts to attach.
+pub(crate) struct Pauses {
+    begin: Instant,
+    pause: Duration,
 }
 
 pub(crate) trait Socket:
@@ -60,6 +74,24 @@ pub(crate) async fn attach(api: &Api<Pod>, name: &str, container: &str) -> kube:
         .map_err(kube::Error::BuildRequest)?;
     let socket = api.clone().into_client().connect(request).await?.into_stream();
     Ok(split(Attachment::over(socket)))
+}
+
+impl Pauses {
+    /// Attempts begin now.
+    pub(crate) fn new() -> Self {
+        Self {
+            begin: Instant::now(),
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// How long to wait now. Sandboxes that were started together do not go on in step.
+    pub(crate) fn next(&mut self) -> Duration {
+        if self.begin.elapsed() >= EAGER {
+            self.pause = (2 * self.pause).min(LONGEST_PAUSE);
+        }
+        self.pause.mul_f64(rand::rng().random_range(0.8..1.2))
+    }
 }
 
 impl Attachment {
@@ -162,6 +194,25 @@ mod tests {
     use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn t18_attaching_is_tried_often_for_a_moment_and_then_more_and_more_rarely() {
+        let (mut pauses, begin) = (Pauses::new(), Instant::now());
+        let (mut eager, mut all, mut longest) = (0, 0, Duration::ZERO);
+        while begin.elapsed() < Duration::from_secs(120) {
+            eager += usize::from(begin.elapsed() < EAGER);
+            all += 1;
+            let pause = pauses.next();
+            assert!(eager < all || pause < Duration::from_millis(100), "{pause:?}");
+            longest = longest.max(pause);
+            sleep(pause).await;
+        }
+        assert!((10..20).contains(&eager) && all < 130, "{eager} {all}");
+        assert!(
+            longest > Duration::from_secs(1) && longest < Duration::from_secs(2),
+            "{longest:?}"
+        );
+    }
 
     async fn attached() -> (Attachment, WebSocketStream<DuplexStream>) {
         let (ours, theirs) = duplex(1 << 10);

@@ -33,7 +33,7 @@ use crate::attach::{Attachment, Socket};
 use crate::{
     admission::Admission,
     args::Args,
-    attach::{Stdin, Stdout, attach},
+    attach::{Pauses, Stdin, Stdout, attach},
     canary,
     claims::{Claim, Claims},
     desk::PoolKey,
@@ -48,8 +48,6 @@ use crate::{
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// From creation to the container's start: scheduling and pulling the image included.
 pub(crate) const START_DEADLINE: Duration = Duration::from_secs(120);
-/// Between two attempts to attach before the container is known to run.
-const ATTACH_SPACING: Duration = Duration::from_millis(75);
 /// How long an installer of packages waits for room in the quota, and between two attempts.
 const ROOM_DEADLINE: Duration = Duration::from_secs(30);
 const ROOM_SPACING: Duration = Duration::from_secs(2);
@@ -249,6 +247,7 @@ impl Pods {
         claim
             .wait_for(|facts| facts.running || (hurry && facts.scheduled))
             .await?;
+        let mut pauses = Pauses::new();
         loop {
             let running = claim.is_running();
             match self.greet(claim.name(), hurry).await {
@@ -256,7 +255,7 @@ impl Pods {
                 Err(error) if running || error.is_final() => return Err(error),
                 // The kubelet tells of a container that runs up to a second later.
                 Err(_) => {
-                    if let Ok(arrived) = timeout(ATTACH_SPACING, claim.wait_for(|facts| facts.running)).await {
+                    if let Ok(arrived) = timeout(pauses.next(), claim.wait_for(|facts| facts.running)).await {
                         arrived?;
                     }
                 }
