@@ -104,8 +104,8 @@ async fn answer(app: App, request: Request, span: &Arc<Span>) -> Result<Response
     }
     let (output, chunks) = mpsc::channel(stream::CHUNKS);
     let outcome = app.begin(caller, key, incoming, Some(output), span)?;
-    let unread = async { Unread::new(outcome.await?, share) };
-    stream::respond(chunks, Box::pin(unread)).await
+    let unread = async { Unread::streamed(outcome.await?, share) };
+    stream::respond(chunks, unread).await
 }
 
 impl App {

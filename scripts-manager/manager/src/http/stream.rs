@@ -1,6 +1,6 @@
 //! The answer as `text/event-stream`: what the script writes while it runs, then its result or an error.
 
-use std::{convert::Infallible, pin::Pin, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     http::{HeaderMap, header},
@@ -10,9 +10,10 @@ use axum::{
     },
 };
 use futures::{Stream, StreamExt, stream};
-use rockbot_scripts_api::{OutputChunk, OutputStream, ScriptError};
+use rockbot_scripts_api::{OutputChunk, OutputStream, ScriptError, ScriptErrorCode};
 use serde::Serialize;
 use tokio::{sync::mpsc, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     memory::Share,
@@ -29,7 +30,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// How it ends.
 type End = Result<Unread, ScriptError>;
-type Pending = Pin<Box<dyn Future<Output = End> + Send>>;
 
 /// Whether a client asks for a stream.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
@@ -44,7 +44,7 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 /// A script's output while it comes, and its end.
 struct Progress {
     chunks: mpsc::Receiver<OutputChunk>,
-    outcome: Option<Pending>,
+    outcome: Option<AbortOnDropHandle<End>>,
     end: Option<End>,
 }
 
@@ -63,7 +63,12 @@ enum News {
 }
 
 /// Answers as soon as there is something to say.
-pub(super) async fn respond(chunks: mpsc::Receiver<OutputChunk>, outcome: Pending) -> Result<Response, Refusal> {
+pub(super) async fn respond(
+    chunks: mpsc::Receiver<OutputChunk>,
+    outcome: impl Future<Output = End> + Send + 'static,
+) -> Result<Response, Refusal> {
+    // In a task of its own the result is counted when it is there, not when its client reads on. It ends with the answer.
+    let outcome = AbortOnDropHandle::new(tokio::spawn(outcome));
     let mut progress = Progress {
         chunks,
         outcome: Some(outcome),
@@ -91,7 +96,8 @@ impl Progress {
                 Some(chunk) = self.chunks.recv() => return Some(News::Chunk(chunk)),
                 end = outcome => {
                     self.outcome = None;
-                    self.end = Some(end);
+                    let internal = |error| Err(ScriptError::new(ScriptErrorCode::Internal, format!("{error}")));
+                    self.end = Some(end.unwrap_or_else(internal));
                 }
             }
         }
@@ -176,7 +182,7 @@ mod tests {
             script_id: "script-1".into(),
             ..ScriptResult::default()
         };
-        Unread::new(Arc::new(result), Arc::new(Memory::default()).share(&caller("a")))
+        Unread::streamed(Arc::new(result), Arc::new(Memory::default()).share(&caller("a")))
     }
 
     async fn text(chunks: Vec<OutputChunk>, outcome: End) -> Result<String, Refusal> {
@@ -187,7 +193,7 @@ mod tests {
             }
             outcome
         };
-        let response = respond(receiver, Box::pin(run)).await?;
+        let response = respond(receiver, run).await?;
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         Ok(String::from_utf8(body.to_vec()).unwrap())
@@ -229,8 +235,49 @@ mod tests {
         let expected = "event: error\ndata: {\"error\":{\"code\":\"sandbox_lost\",\"message\":\"evicted\",\"retryable\":false}}\n\n";
         assert!(seen.ends_with(expected), "{seen}");
         let (_sender, receiver) = mpsc::channel(CHUNKS);
-        let waiting = respond(receiver, Box::pin(std::future::pending())).await;
+        let waiting = respond(receiver, std::future::pending()).await;
         assert!(waiting.is_ok(), "a client knows that its request arrived");
+    }
+
+    #[tokio::test]
+    async fn t18_a_result_is_counted_although_its_client_does_not_read() {
+        let (memory, caller) = (Arc::new(Memory::of(2000)), caller("a"));
+        let (sender, receiver) = mpsc::channel(CHUNKS);
+        sender.send(chunk(OutputStream::Stdout, "1")).await.unwrap();
+        let share = memory.share(&caller);
+        let result = ScriptResult {
+            stdout: "x".repeat(300),
+            ..ScriptResult::default()
+        };
+        let response = respond(receiver, async { Unread::streamed(Arc::new(result), share) })
+            .await
+            .unwrap();
+        let all = || memory.share(&caller).grow(1000);
+        let counted = async {
+            while all() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), counted).await.unwrap();
+        assert!(
+            memory.share(&caller).grow(100),
+            "its value, its JSON and the output that waits"
+        );
+        assert!(!memory.share(&caller).grow(101));
+        drop(response);
+        assert!(all());
+    }
+
+    #[tokio::test]
+    async fn t18_a_script_ends_with_the_answer_that_it_runs_for() {
+        let (_output, receiver) = mpsc::channel(CHUNKS);
+        let (running, mut ended) = mpsc::channel::<()>(1);
+        let run = async move {
+            let _running = running;
+            std::future::pending().await
+        };
+        drop(respond(receiver, run).await.unwrap());
+        assert_eq!(timeout(Duration::from_secs(10), ended.recv()).await, Ok(None));
     }
 
     #[test]

@@ -22,9 +22,19 @@ pub(super) struct Unread {
 
 impl Unread {
     /// Sees to it that there is room for a result: twice, as a value and as the JSON that it becomes.
-    pub(super) fn new(result: Arc<ScriptResult>, mut share: Share) -> Result<Self, ScriptError> {
+    pub(super) fn new(result: Arc<ScriptResult>, share: Share) -> Result<Self, ScriptError> {
+        Self::beside(result, 0, share)
+    }
+
+    /// The same, and room for the output beside it: what came while the script ran may wait for its client, too.
+    pub(super) fn streamed(result: Arc<ScriptResult>, share: Share) -> Result<Self, ScriptError> {
+        let output = result.stdout.len() + result.stderr.len();
+        Self::beside(result, output, share)
+    }
+
+    fn beside(result: Arc<ScriptResult>, others: usize, mut share: Share) -> Result<Self, ScriptError> {
         let bytes = size_of_result(&result);
-        if share.grow(2 * bytes) {
+        if share.grow(2 * bytes + others) {
             return Ok(Self { result, share });
         }
         let message = format!(
