@@ -28,6 +28,8 @@ use crate::{
 const SILENCE: Duration = Duration::from_secs(60);
 /// Pause before a request is sent again, about.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Pauses, about, before the result of a script that has run is asked for again, when the manager had no room for it.
+const RESULT_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 /// Longest answer: the caps on output and files, as JSON escapes and base64 blow them up, with room to spare.
 const MAX_ANSWER: usize = 32 << 20;
 
@@ -42,7 +44,8 @@ pub struct ClientSettings {
 
 /// Runs scripts by asking the scripts manager.
 ///
-/// Each script has an idempotency key, so a request whose connection breaks is sent once more and still runs once.
+/// Each script has an idempotency key, so a request whose connection breaks, or whose result the manager has no room for, is
+/// sent once more and still runs once.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// Made with the first script: its TLS tables are memory that an idle agent does not need.
@@ -105,14 +108,14 @@ impl Client {
         Ok(text.trim().to_owned())
     }
 
-    async fn request(&self, script: &ScriptRequest, form: Form) -> Result<Request, ScriptError> {
+    async fn request(&self, script: &ScriptRequest, key: &str, form: Form) -> Result<Request, ScriptError> {
         let request = self
             .http()
             .await?
             .post(self.endpoint.clone())
             .bearer_auth(self.token().await?)
             .header(header::ACCEPT, form.media_type())
-            .header(IDEMPOTENCY_KEY, Uuid::new_v4().to_string())
+            .header(IDEMPOTENCY_KEY, key)
             .json(script);
         let mut request = request
             .build()
@@ -125,10 +128,11 @@ impl Client {
     async fn ask<T>(
         &self,
         script: &ScriptRequest,
+        key: &str,
         form: Form,
         read: impl AsyncFn(Response) -> Result<T, Failure>,
     ) -> Result<T, ScriptError> {
-        let (http, request) = (self.http().await?, self.request(script, form).await?);
+        let (http, request) = (self.http().await?, self.request(script, key, form).await?);
         let attempt = async |request: Request| {
             let response = http.execute(request).await.map_err(Failure::of_sending)?;
             if response.status().is_success() {
@@ -147,16 +151,49 @@ impl Client {
             }
         }
     }
+
+    /// The answer in one piece.
+    async fn ask_whole(&self, script: &ScriptRequest, key: &str) -> Result<ScriptResult, ScriptError> {
+        self.ask(script, key, Form::Whole, async |response| {
+            let body = whole(response).await.map_err(Failure::Broken)?;
+            parse(&body).map_err(Failure::Final)
+        })
+        .await
+    }
+
+    /// Asks for the result of a script that has run until the manager has room for it, or that takes too long.
+    async fn fetch(
+        &self,
+        script: &ScriptRequest,
+        key: &str,
+        answer: Result<ScriptResult, ScriptError>,
+    ) -> Result<ScriptResult, ScriptError> {
+        let mut error = match answer {
+            Err(error) if error.code == ScriptErrorCode::ResultUnread => error,
+            answer => return answer,
+        };
+        for pause in RESULT_PAUSES {
+            let asked = error.retry_after_seconds.map(Duration::from_secs).unwrap_or_default();
+            let pause = pause.max(asked).mul_f64(rand::rng().random_range(1.0..1.5));
+            sleep(pause).await;
+            error = match self.ask_whole(script, key).await {
+                // Where there is no room for results, there may be none for requests.
+                Err(error) if error.code == ScriptErrorCode::ResultUnread || error.retryable => error,
+                answer => return answer,
+            };
+        }
+        let message = "the script has run, but its result is lost: the scripts manager has no room for it; let fewer scripts with \
+                       large results run at the same time";
+        Err(ScriptError::new(ScriptErrorCode::ResultUnread, message))
+    }
 }
 
 #[async_trait]
 impl ScriptRunner for Client {
     async fn run(&self, request: ScriptRequest) -> Result<ScriptResult, ScriptError> {
         request.validate()?;
-        let answer = self.ask(&request, Form::Whole, async |response| {
-            let body = whole(response).await.map_err(Failure::Broken)?;
-            parse(&body).map_err(Failure::Final)
-        });
+        let key = new_key();
+        let answer = async { self.fetch(&request, &key, self.ask_whole(&request, &key).await).await };
         within(&request, answer).await
     }
 
@@ -166,11 +203,14 @@ impl ScriptRunner for Client {
         output: mpsc::Sender<OutputChunk>,
     ) -> Result<ScriptResult, ScriptError> {
         request.validate()?;
-        let answer = async {
+        let key = new_key();
+        let streamed = async {
             // Once output was passed on nothing is asked again: it would come twice.
-            let response = self.ask(&request, Form::Streamed, async |response| Ok(response));
+            let response = self.ask(&request, &key, Form::Streamed, async |response| Ok(response));
             follow(response.await?, output).await
         };
+        // A result alone may be asked for again.
+        let answer = async { self.fetch(&request, &key, streamed.await).await };
         within(&request, answer).await
     }
 }
@@ -206,6 +246,11 @@ impl Failure {
             ..error
         }
     }
+}
+
+/// Tells one script of this client from all others.
+fn new_key() -> String {
+    Uuid::new_v4().to_string()
 }
 
 /// Keeps the deadline of a request, all attempts together.

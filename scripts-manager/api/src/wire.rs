@@ -150,7 +150,8 @@ pub struct ScriptError {
     pub code: ScriptErrorCode,
     /// What happened and what to do next, for a person or a model.
     pub message: String,
-    /// Whether the script certainly did not start, so that asking again cannot run it twice.
+    /// Whether asking again cannot run the script twice: it certainly did not start, or, with
+    /// [`ScriptErrorCode::ResultUnread`], whoever asks with the same idempotency key gets its result.
     pub retryable: bool,
     /// Seconds after which asking again makes sense, when known.
     pub retry_after_seconds: Option<u64>,
@@ -176,6 +177,8 @@ pub enum ScriptErrorCode {
     SandboxUnavailable,
     /// The sandbox was lost while the script ran.
     SandboxLost,
+    /// The script has run, but there is no room for its result now. Asking again with the same idempotency key gets it.
+    ResultUnread,
     /// Something in the service itself.
     Internal,
 }
@@ -306,7 +309,7 @@ impl ScriptError {
         }
     }
 
-    /// The same error, known to have happened before any byte reached a sandbox.
+    /// The same error, after which asking again cannot run the script twice.
     #[must_use]
     pub fn retryable(mut self, after_seconds: Option<u64>) -> Self {
         self.retryable = true;
@@ -336,7 +339,7 @@ impl ScriptErrorCode {
             Self::PackagesRefused => 422,
             Self::Overloaded => 429,
             Self::PackageIndexUnavailable => 503,
-            Self::SandboxUnavailable => 503,
+            Self::SandboxUnavailable | Self::ResultUnread => 503,
             Self::SandboxLost => 502,
             Self::Internal => 500,
         }

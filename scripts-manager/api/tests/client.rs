@@ -148,6 +148,35 @@ async fn t16_a_broken_connection_is_tried_once_more_with_the_same_key() {
 }
 
 #[tokio::test]
+async fn t18_a_result_that_there_was_no_room_for_is_asked_for_again_with_the_same_key() {
+    let unread = || whole("503 No", &refused("result_unread", true));
+    let busy = whole("429 Too Many", &refused("overloaded", true));
+    let (result, asked) = run(vec![unread(), busy.clone(), whole("200 OK", RESULT)]).await;
+    assert_eq!(result.unwrap().stdout, "out\n");
+    let keys: Vec<_> = asked.iter().map(|(head, _)| header(head, "idempotency-key")).collect();
+    assert!(keys[0].is_some() && keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    // The script has run, whatever is said at last: whoever made a new request of it would run it twice.
+    let never = |last| run(vec![unread(), unread(), last]);
+    let (one, other) = tokio::join!(never(unread()), never(busy));
+    for (result, _) in [one, other] {
+        let error = result.unwrap_err();
+        assert_eq!((error.code, error.retryable), (ScriptErrorCode::ResultUnread, false));
+        assert!(error.message.contains("has run"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn t18_a_stream_that_ends_without_room_for_its_result_is_not_told_twice() {
+    let error = refused("result_unread", true);
+    let cut = events(&format!(
+        "event: stdout\ndata: {{\"text\":\"out\"}}\n\nevent: error\ndata: {error}\n\n"
+    ));
+    let (result, heard) = stream(vec![cut, whole("200 OK", RESULT)]).await;
+    assert_eq!(result.unwrap().stdout, "out\n");
+    assert_eq!(heard, [(OutputStream::Stdout, "out".to_owned())]);
+}
+
+#[tokio::test]
 async fn t16_a_refusal_is_told_as_the_manager_told_it() {
     let cases = [
         (

@@ -97,14 +97,14 @@ async fn answer(app: App, request: Request, span: &Arc<Span>) -> Result<Response
     let key = replay::key(request.headers())?;
     let streamed = stream::is_wanted(request.headers());
     let incoming = body::read(request, app.memory.share(&caller)).await?;
-    let share = app.memory.share(&caller);
+    let (share, idempotent) = (app.memory.share(&caller), key.is_some());
     if !streamed {
         let outcome = app.begin(caller, key, incoming, None, span)?;
-        return Unread::new(outcome.await?, share)?.into_response();
+        return Unread::new(outcome.await?, share, idempotent)?.into_response();
     }
     let (output, chunks) = mpsc::channel(stream::CHUNKS);
     let outcome = app.begin(caller, key, incoming, Some(output), span)?;
-    let unread = async { Unread::streamed(outcome.await?, share) };
+    let unread = async move { Unread::streamed(outcome.await?, share, idempotent) };
     stream::respond(chunks, unread).await
 }
 

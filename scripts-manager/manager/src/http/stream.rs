@@ -182,7 +182,7 @@ mod tests {
             script_id: "script-1".into(),
             ..ScriptResult::default()
         };
-        Unread::streamed(Arc::new(result), Arc::new(Memory::default()).share(&caller("a")))
+        Unread::streamed(Arc::new(result), Arc::new(Memory::default()).share(&caller("a")), true)
     }
 
     async fn text(chunks: Vec<OutputChunk>, outcome: End) -> Result<String, Refusal> {
@@ -249,7 +249,7 @@ mod tests {
             stdout: "x".repeat(300),
             ..ScriptResult::default()
         };
-        let response = respond(receiver, async { Unread::streamed(Arc::new(result), share) })
+        let response = respond(receiver, async { Unread::streamed(Arc::new(result), share, true) })
             .await
             .unwrap();
         let all = || memory.share(&caller).grow(1000);

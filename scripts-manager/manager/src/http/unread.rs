@@ -13,6 +13,9 @@ use rockbot_scripts_api::{ScriptError, ScriptErrorCode, ScriptResult};
 use super::{memory::Share, refusal::Refusal};
 use crate::replay::size_of_result;
 
+/// Seconds after which asking again for a result makes sense.
+const RETRY_SECONDS: u64 = 1;
+
 /// A result, and its share of the memory.
 #[derive(Debug)]
 pub(super) struct Unread {
@@ -21,26 +24,36 @@ pub(super) struct Unread {
 }
 
 impl Unread {
-    /// Sees to it that there is room for a result: twice, as a value and as the JSON that it becomes.
-    pub(super) fn new(result: Arc<ScriptResult>, share: Share) -> Result<Self, ScriptError> {
-        Self::beside(result, 0, share)
+    /// Sees to it that there is room for a result: twice, as a value and as the JSON that it becomes. One of an `idempotent`
+    /// request can be asked for again.
+    pub(super) fn new(result: Arc<ScriptResult>, share: Share, idempotent: bool) -> Result<Self, ScriptError> {
+        Self::beside(result, 0, share, idempotent)
     }
 
     /// The same, and room for the output beside it: what came while the script ran may wait for its client, too.
-    pub(super) fn streamed(result: Arc<ScriptResult>, share: Share) -> Result<Self, ScriptError> {
+    pub(super) fn streamed(result: Arc<ScriptResult>, share: Share, idempotent: bool) -> Result<Self, ScriptError> {
         let output = result.stdout.len() + result.stderr.len();
-        Self::beside(result, output, share)
+        Self::beside(result, output, share, idempotent)
     }
 
-    fn beside(result: Arc<ScriptResult>, others: usize, mut share: Share) -> Result<Self, ScriptError> {
+    fn beside(
+        result: Arc<ScriptResult>,
+        others: usize,
+        mut share: Share,
+        idempotent: bool,
+    ) -> Result<Self, ScriptError> {
         let bytes = size_of_result(&result);
         if share.grow(2 * bytes + others) {
             return Ok(Self { result, share });
         }
-        let message = format!(
-            "the script has run, but there is no room for its result of {bytes} bytes: too many others are not read yet; asking \
-             again with the same Idempotency-Key gets it"
+        let problem = format!(
+            "the script has run, but there is no room for its result of {bytes} bytes: too many others are not read yet"
         );
+        if idempotent {
+            let message = format!("{problem}; ask again with the same Idempotency-Key to get it");
+            return Err(ScriptError::new(ScriptErrorCode::ResultUnread, message).retryable(Some(RETRY_SECONDS)));
+        }
+        let message = format!("{problem}; it is lost. With an Idempotency-Key it could be asked for again");
         Err(ScriptError::new(ScriptErrorCode::Internal, message))
     }
 
@@ -83,13 +96,24 @@ mod tests {
             stdout: "x".repeat(200),
             ..ScriptResult::default()
         });
-        let unread = || Unread::new(Arc::clone(&result), memory.share(&caller));
+        let asked = |idempotent| Unread::new(Arc::clone(&result), memory.share(&caller), idempotent);
+        let unread = || asked(false);
         let response = unread().unwrap().into_response().unwrap();
-        let error = unread().unwrap_err();
-        assert!(
-            error.code == ScriptErrorCode::Internal && !error.retryable && error.message.contains("has run"),
-            "{error}"
-        );
+        for (idempotent, code, words) in [
+            (false, ScriptErrorCode::Internal, "it is lost"),
+            (
+                true,
+                ScriptErrorCode::ResultUnread,
+                "ask again with the same Idempotency-Key",
+            ),
+        ] {
+            let error = asked(idempotent).unwrap_err();
+            assert_eq!((error.code, error.retryable), (code, idempotent), "{error}");
+            assert!(
+                error.message.contains("has run") && error.message.contains(words),
+                "{error}"
+            );
+        }
         assert_eq!(response.headers()["content-type"], "application/json");
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         let read: ScriptResult = serde_json::from_slice(&body).unwrap();
