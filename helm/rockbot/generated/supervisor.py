@@ -433,7 +433,7 @@ def work():
             os.environ["PYTHONPATH"] = packages
         real, sys.stdout, sys.stderr = (sys.stdout, sys.stderr), nowhere, nowhere
         for module in preload:
-            with contextlib.suppress(Exception):  # The script will see for itself.
+            with contextlib.suppress(BaseException):  # `SystemExit` too: the script will see for itself.
                 __import__(module)
         execute(WARM_UP)
         sys.stdout, sys.stderr = real
@@ -854,6 +854,7 @@ class Wire:
 import contextlib, json, os, select, time
 
 PREPARE_SECONDS = 60  # For imports beforehand.
+END_MILLISECONDS = 50  # Between two looks whether a process that says nothing has ended.
 
 
 class Script:
@@ -887,12 +888,25 @@ class Script:
         self.await_parked()
 
     def await_parked(self):
-        poll = select.poll()
+        """The pipe does not tell of an end: the process's anchor has it open, too."""
+        poll, until, answer = select.poll(), time.monotonic() + PREPARE_SECONDS, None
         poll.register(self.parked, select.POLLIN)
-        answer = os.read(self.parked, 1024) if poll.poll(PREPARE_SECONDS * 1000) else b"it takes too long"
+        while answer is None:
+            ended = self.has_ended()
+            if poll.poll(0 if ended else END_MILLISECONDS):
+                answer = os.read(self.parked, 1024)
+            elif ended or time.monotonic() >= until:
+                answer = b"it ended" if ended else b"it takes too long"
         if not answer.startswith(b"."):
             raise Refused("the script's process does not start: " + answer.decode("utf-8", "replace"))
         self.anchor = int(answer[1:])
+
+    def has_ended(self):
+        """Leaves it to be reaped."""
+        try:
+            return os.waitid(os.P_PID, self.process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
 
     def cpu_seconds(self):
         return time.clock_gettime(~self.process << 3 | 2)
