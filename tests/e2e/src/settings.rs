@@ -57,9 +57,14 @@ impl Settings {
 
     /// Kubeconfig of the cluster under test.
     pub fn kubeconfig(&self) -> PathBuf {
+        let ours = if self.is_kind() {
+            "kind.kubeconfig"
+        } else {
+            "kubeconfig"
+        };
         self.kubeconfig
             .clone()
-            .unwrap_or_else(|| self.cache().join("cluster/run/kubeconfig"))
+            .unwrap_or_else(|| self.cache().join("cluster/run").join(ours))
     }
 
     /// Audit log of the cluster under test.
@@ -107,10 +112,7 @@ impl Settings {
     /// # Errors
     /// When it was not built.
     pub fn binary(&self, name: &str) -> Result<PathBuf> {
-        let target = self
-            .target_dir
-            .clone()
-            .unwrap_or_else(|| self.repository().join("target"));
+        let target = self.target_dir.clone().unwrap_or_else(|| self.cache().join("target"));
         let release = format!("{}-unknown-linux-gnu/release", env::consts::ARCH);
         let path = self.bin_dir.clone().unwrap_or_else(|| target.join(release)).join(name);
         anyhow::ensure!(
