@@ -103,7 +103,9 @@ async fn t18_a_module_that_exits_when_it_is_imported_is_left_to_the_script() {
         .finish();
     let (supervisor, done) = install(&["quits", "fine"], &archive).await;
     done.unwrap();
-    let ending = run(supervisor, "import sys\nprint('fine' in sys.modules)\nimport quits").await;
+    let ending = supervisor
+        .run("import sys\nprint('fine' in sys.modules)\nimport quits")
+        .await;
     assert_eq!((text(&ending), ending.exit.code), (("True\n", "not me\n"), Some(1)));
 }
 
