@@ -6,15 +6,14 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    future::poll_fn,
     net::IpAddr,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::Request, response::Response, serve::Listener};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use axum::{Router, response::Response, serve::Listener};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::{
@@ -24,7 +23,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tower::ServiceExt;
 use tracing::warn;
 
 /// Most bytes that a connection holds of what it has read, and of what it has yet to write.
@@ -173,11 +172,9 @@ async fn connection(
     };
 }
 
-async fn answer(mut routes: Router, peer: Peer, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
-    let mut request: Request = request.map(Body::new);
+async fn answer(routes: Router, peer: Peer, mut request: Request<Incoming>) -> Result<Response, Infallible> {
     request.extensions_mut().insert(peer);
-    poll_fn(|context| Service::<Request>::poll_ready(&mut routes, context)).await?;
-    routes.call(request).await
+    routes.oneshot(request).await
 }
 
 fn prepare(stream: &TcpStream, patience: Patience) -> std::io::Result<()> {
@@ -191,7 +188,7 @@ fn prepare(stream: &TcpStream, patience: Patience) -> std::io::Result<()> {
 mod tests {
     use std::net::SocketAddr;
 
-    use axum::routing::get;
+    use axum::{body::Body, extract::Request, routing::get};
     use futures::stream;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
