@@ -1,10 +1,11 @@
 //! What the HTTP clients and servers of RockBot's processes have in common: how clients are made, how much of an answer they
-//! read, what is said when they fail, and how long and for how many clients a server waits.
+//! read, what is said when they fail, how long and for how many clients a server waits, and how it writes events.
 //!
 //! Knows nothing of what is asked or of whom; timeouts and proxies are each caller's decision. None follows a redirect: it
 //! could lead into the cluster, and it would take along the keys that have headers of their own.
 
 mod serve;
+mod sse;
 
 use std::{error::Error, iter::successors};
 
@@ -14,6 +15,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 pub use serve::{Bounds, Peer, serve};
+pub use sse::with_json;
 
 /// Makes a client that asks `urls` and nothing else. One whose URLs are all `http://` cannot speak TLS.
 ///

@@ -11,7 +11,6 @@ use axum::{
 };
 use futures::{Stream, StreamExt};
 use rockbot_agent::{TurnError, TurnEvent};
-use serde::Serialize;
 
 use crate::{error::ApiError, record::Record};
 
@@ -35,13 +34,6 @@ where
     };
     record.fail(&error);
     Err(error)
-}
-
-/// `event` with `data` as JSON. Written as a whole: an event that is handed JSON piece by piece looks for the ends of lines
-/// in each, and that costs more than all the writing.
-pub(crate) fn with_json(event: Event, data: &impl Serialize) -> Event {
-    // Nothing that is sent can fail to become JSON.
-    event.data(serde_json::to_string(data).unwrap_or_default())
 }
 
 /// A response that writes `events` as they come.

@@ -5,6 +5,7 @@
 use axum::response::{Response, sse::Event};
 use futures::{Stream, StreamExt, stream};
 use rockbot_agent::{TurnError, TurnEvent, turn::Delta};
+use rockbot_http::with_json;
 use rockbot_llm::Usage;
 
 use super::wire::{Chunk, ChunkChoice, ChunkDelta, Head, ToolEvent};
@@ -156,6 +157,6 @@ impl Writer {
             rockbot,
             origin,
         };
-        sse::with_json(Event::default(), &chunk)
+        with_json(Event::default(), &chunk)
     }
 }

@@ -3,9 +3,8 @@
 use std::collections::VecDeque;
 
 use axum::response::sse::Event;
+use rockbot_http::with_json;
 use serde_json::{Map, Value};
-
-use crate::sse;
 
 /// Events that wait to be written.
 pub(super) struct Events {
@@ -46,7 +45,7 @@ impl Events {
             body.extend(fields);
         }
         self.sequence += 1;
-        let event = sse::with_json(Event::default().event(kind), &body);
+        let event = with_json(Event::default().event(kind), &body);
         self.waiting.push_back(event);
     }
 

@@ -10,6 +10,7 @@ use axum::{
     },
 };
 use futures::{Stream, StreamExt, stream};
+use rockbot_http::with_json;
 use rockbot_scripts_api::{OutputChunk, OutputStream, ScriptError, ScriptErrorCode};
 use serde::Serialize;
 use tokio::{sync::mpsc, time::timeout};
@@ -161,9 +162,8 @@ fn output(chunk: &OutputChunk) -> Event {
 }
 
 fn event(name: &str, data: &impl Serialize) -> Event {
-    let event = Event::default().event(name);
     // Text and numbers alone: they always become JSON.
-    event.json_data(data).unwrap_or_default()
+    with_json(Event::default().event(name), data)
 }
 
 #[cfg(test)]
